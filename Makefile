@@ -27,18 +27,18 @@ up: $(VENV)/ready-to-run ## the hub on RabbitMQ and PostgreSQL, private ones in 
 	@bin/fedyard-hub up
 
 test: $(VENV)/tests-compiled ## the tests, on the embedded parts and on real RabbitMQ, PostgreSQL, S3 and Kafka's protocol
-	@$(PY) -m devservers curl chromium
+	@$(PY) -m devservers curl chromium tinyproxy
 	@$(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder --drills none
 
 drills: $(VENV)/ready-to-test ## what searches, kills and floods for minutes: kill test, planted bugs, fuzzing, restores, the board
-	@$(PY) -m devservers curl chromium
+	@$(PY) -m devservers curl chromium tinyproxy
 	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --drills only
 
 quick: $(VENV)/ready-to-test ## the tests that need no service and take no time, in a minute and a half
 	@$(PY) -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder --quick
 
 coverage: $(VENV)/ready-to-test ## which lines no test runs: every test, with coverage of the programs that they start
-	@$(PY) -m devservers curl chromium
+	@$(PY) -m devservers curl chromium tinyproxy
 	@mkdir -p var/coverage
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder

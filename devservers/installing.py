@@ -11,13 +11,14 @@ from pathlib import Path
 from devservers.process import ServerError
 
 PACKAGES = ("rabbitmq-server", "postgresql")
+_PACKAGE_OF = {"tinyproxy": "tinyproxy-bin"}  # the program without its service
 
 
 def install_missing(*tools: str) -> None:
     """Install the Debian packages that are missing if we are root. Raises `ServerError` saying what to install.
 
-    tools: programs besides the servers whose package is named as they are. The system's own services are kept from
-    starting: we only want the programs.
+    tools: programs besides the servers, whose package is named as they are but for `_PACKAGE_OF`. The system's own
+    services are kept from starting: we only want the programs.
     """
     missing = _missing(tools)
     if not missing:
@@ -36,7 +37,7 @@ def _missing(tools: Sequence[str]) -> list[str]:
     rabbitmq = _newest("/usr/lib/rabbitmq/lib", "rabbitmq_server-*/sbin")
     found = (rabbitmq is not None, _newest("/usr/lib/postgresql", "*/bin") is not None)
     servers = [package for package, there in zip(PACKAGES, found, strict=True) if not there]
-    return servers + [tool for tool in tools if shutil.which(tool) is None]
+    return servers + [_PACKAGE_OF.get(tool, tool) for tool in tools if shutil.which(tool) is None]
 
 
 def _newest(folder: str, pattern: str) -> Path | None:

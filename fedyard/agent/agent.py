@@ -39,7 +39,7 @@ from fedyard.agent.steps.common import Computing
 from fedyard.agent.upkeep import due, tend
 from fedyard.agent.workers import Workers
 from fedyard.agent.workloads import Workloads
-from fedyard.client.errors import Refused, Unavailable
+from fedyard.client.errors import Refused, Unavailable, Unreachable
 from fedyard.client.transfer import Transfer
 from fedyard.clock import Clock, SystemClock, jitter, micros_now, utc_now
 from fedyard.sealed.trust import Changed
@@ -58,9 +58,10 @@ JOIN_PAUSES = Backoff(first=1.0, most=30.0)
 
 
 def ends_agent(error: BaseException) -> bool:
-    """True for what an agent must not go on after: another site's identity was swapped, or the hub knows it no more."""
+    """True for what an agent must not go on after: another site's identity was swapped, the hub knows it no more, or
+    there is no way to the hub before people have mended something."""
     unknown = isinstance(error, Refused) and error.token_unknown
-    return unknown or isinstance(error, Changed) or not isinstance(error, Exception)
+    return unknown or isinstance(error, (Changed, Unreachable)) or not isinstance(error, Exception)
 
 
 class Agent:
@@ -96,7 +97,8 @@ class Agent:
         self._flags.wanted.set()
 
     def run(self) -> None:
-        """Enrol if need be, then work until `stop`. Raises `SiteError` or `Refused` if the site cannot work at all.
+        """Enrol if need be, then work until `stop`. Raises `SiteError` or `Refused` if the site cannot work at all,
+        `Unreachable` if its way to the hub is not as it should be.
 
         Raises `trust.Changed` if another site's identity was swapped.
         """

@@ -20,6 +20,7 @@ from typing import Final, Self
 from fedyard.agent.agent import Agent
 from fedyard.agent.consents import UNKNOWN, Join
 from fedyard.agent.site import Folder, Settings, SiteError
+from fedyard.client.addresses import named
 from fedyard.client.transfer import Transfer
 from fedyard.clock import Clock, SystemClock, draw_key
 from fedyard.cluster.conventions import ENROLMENT_TOKEN, HUB_URL, PROJECT_ID
@@ -175,7 +176,7 @@ class Seat:
             settings = Settings(
                 hub=told[HUB_URL],
                 name="a workload's seat",
-                allow_plain_http=allow_plain_http,
+                allow_plain_http=named(told[HUB_URL]) if allow_plain_http else False,
                 join=[Join(project=self.project_id, coordinator=coordinator)],
             )
             folder.create(settings, told[ENROLMENT_TOKEN])

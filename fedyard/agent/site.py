@@ -21,12 +21,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
 import ssl
 import threading
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
@@ -45,7 +44,6 @@ from fedyard.clock import draw_secret
 from fedyard.sealed.keys import Keyring, enrolment_proof
 from fedyard.sealed.trust import Trust, TrustSettings
 from fedyard.tasks.settings import Tasks
-from fedyard.tasks.sources import Reading, Source, has_password, is_url
 from fedyard.wire.durable import write_whole
 
 _HOST = r"^[a-z0-9._-]{1,253}(:[0-9]{1,5})?(?!\n)$"
@@ -57,6 +55,7 @@ _SPELLED = {
     "hub": "the hub's address with http:// or https://, and no user in it, e.g. https://hub.example:8443",
     "tasks.allow": "package.module:Class, e.g. mean_dose:MeanDose for the class MeanDose of mean_dose.py",
     "transfer_hosts": "host or host:port, e.g. s3.example",
+    "allow_plain_http": "host or host:port, e.g. hub.example:8080",
 }
 """How values of site.toml are written that have a pattern."""
 
@@ -82,21 +81,21 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """site.toml. data (name -> file) and ca_file: relative to the folder. rejoin: take part again after being dropped.
 
     join: projects that this site serves, each with its coordinator. cluster: without it no workload runs here.
-    transfer_hosts: `host` or `host:port` beside the hub that payloads may be carried to and from. allow_plain_http: the
-    site's tokens and payloads may go to another machine by plain http. project: by name or id, what holds for it.
-    reading: by the name of the data, how they are to be read.
+    transfer_hosts: `host` or `host:port` beside the hub that payloads may be carried to and from. allow_plain_http:
+    where the site's tokens and payloads may go by plain http; False: nowhere. proxy: None: as the environment says.
+    project: by name or id, what holds for it.
     """
 
     hub: Annotated[str, msgspec.Meta(pattern="^https?://[^@]+$")]
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     description: str = ""
     ca_file: str | None = None
+    proxy: str | None = None
     transfer_hosts: list[Annotated[str, msgspec.Meta(pattern=_HOST)]] = []
-    allow_plain_http: bool = False
+    allow_plain_http: bool | list[Annotated[str, msgspec.Meta(pattern=_HOST)]] = False
     rejoin: bool = True
     join: Annotated[list[Join], msgspec.Meta(max_length=200)] = []
     data: dict[str, str] = {}
-    reading: Annotated[dict[str, Reading], msgspec.Meta(max_length=200)] = {}
     tasks: Tasks = Tasks()
     trust: TrustSettings = TrustSettings()
     keys: Keys = Keys()
@@ -105,13 +104,21 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cluster: ClusterSettings | None = None
     project: Annotated[dict[ProjectName, ProjectPolicy], msgspec.Meta(max_length=200)] = {}
 
+    @property
+    def plain_hosts(self) -> list[str]:
+        return self.allow_plain_http if isinstance(self.allow_plain_http, list) else []
 
-_PLAIN = "allow_plain_http = true        # the site's token goes to another machine in the clear"
+
+_PLAIN_TWICE = (
+    'allow_plain_http = true is not enough: name the machine a second time, as "host" or "host:port", e.g. '
+    'allow_plain_http = ["hub.example:8080"]'
+)
 _TEMPLATE = """# A Fedyard site. docs/sites.md explains every line.
 hub = {hub}
 name = {name}
 description = {description}
-# ca_file = "ca.pem"             # certificates to trust, for a hub behind https with a private authority
+{ca_file}
+{proxy}
 {plain}
 # transfer_hosts = ["s3.example"] # where payloads may be carried beside the hub, where it keeps them in a bucket
 rejoin = true                    # take part again after having been dropped
@@ -143,7 +150,7 @@ grace_days = 7                   # how long the one before it still opens what w
 min_updates = {min_updates}                  # make no model of fewer updates; 1 where a task is for a single site
 
 # [project.breast-cancer]        # what holds for one project, by its id or name ("*": for all others); docs/policy.md
-# data = {{train = "other.csv"}}   # what its tasks read, in place of those above
+# data = {{train = "other.csv"}}   # what its tasks read, in place of [data]
 
 # [cluster]                      # where workloads run that others want to have run here; without it none does
 # kind = "processes"             # of this machine, with the agent's rights; or "kubernetes"
@@ -178,7 +185,8 @@ def client_to(
         closing=closing,
         ca_file=settings.ca_file,
         transfer_hosts=settings.transfer_hosts,
-        allow_plain_http=settings.allow_plain_http,
+        allow_plain_http=settings.plain_hosts,
+        proxy=settings.proxy,
         waiting=waiting,
     )
 
@@ -243,63 +251,33 @@ class Folder:
             named = bool(urlsplit(settings.hub).hostname)
         except ValueError:
             named = False
+        if settings.allow_plain_http is True:
+            raise SiteError(f"{path}: {_PLAIN_TWICE}")
         if not named:
             raise SiteError(f"{path}: hub names no host; write e.g. https://hub.example:8443")
-        _check_data(path, settings)
         if settings.ca_file is None:
             return settings
-        return msgspec.structs.replace(settings, ca_file=self._certificates(settings.ca_file))
+        file = self.certificates(Path(settings.ca_file), f"{path}: ca_file")
+        return msgspec.structs.replace(settings, ca_file=file)
 
-    def _certificates(self, file: str) -> str:
-        """Where they are, whatever folder the program was started from. Raises `SiteError` if they are none."""
+    def certificates(self, file: Path, said: str) -> str:
+        """Where they are, whatever folder the program was started from; said: by which word they were named.
+
+        Raises `SiteError` if they are none.
+        """
         path = self.path / file
         try:
             ssl.create_default_context(cafile=path)
         except OSError as error:
             raise SiteError(
-                f"{self.path / 'site.toml'}: ca_file {path} cannot be used ({error.strerror or 'no certificates'}): "
-                "name a PEM file, relative to this folder"
+                f"{said} {path} cannot be used ({error.strerror or 'no certificates'}): "
+                "name a PEM file, relative to the site's folder"
             ) from None
         return str(path)
 
     def data(self, settings: Settings, policy: ProjectPolicy = EVERY_PROJECT) -> dict[str, Path]:
-        """The site's data files and folders by name; policy: those that a task of this project may read."""
-        where = policy.data_of(settings.data)
-        return {name: self.path / file for name, file in where.items() if not is_url(file)}
-
-    def sources(
-        self,
-        settings: Settings,
-        policy: ProjectPolicy = EVERY_PROJECT,
-        environment: Mapping[str, str] = os.environ,
-    ) -> dict[str, Source]:
-        """All of the data by name, databases too, with what is needed to read them. environment: the agent's."""
-        where = policy.data_of(settings.data)
-        how = {name: settings.reading.get(name, Reading()) for name in where}
-        return {name: self._source(name, place, how[name], environment) for name, place in where.items()}
-
-    def _database(self, where: str) -> str:
-        """A file of SQLite lies relative to this folder, as other files do."""
-        scheme, mark, file = where.partition(":///")
-        if scheme.lower().partition("+")[0] != "sqlite" or not mark or file.startswith("/"):
-            return where
-        return f"{scheme}:///{(self.path / file).absolute()}"
-
-    def _source(self, name: str, where: str, reading: Reading, environment: Mapping[str, str]) -> Source:
-        """One of the data; what is wrong with a database's password is told to the task that asks for the data."""
-        if not is_url(where):
-            return Source(str(self.path / where), reading)
-        place, password, fault = self._database(where), "", ""
-        if reading.password_env:
-            password = environment.get(reading.password_env, "")
-            if not password:
-                fault = f"data {name}: the agent's environment has no {reading.password_env}, named by password_env"
-        elif reading.password_file:
-            try:
-                password = (self.path / reading.password_file).read_text().rstrip("\r\n")
-            except (OSError, UnicodeDecodeError):
-                fault = f"data {name}: the password_file of its database cannot be read"
-        return Source(place, reading, password, fault)
+        """The site's data files by name; policy: those that a task of this project may read."""
+        return {name: self.path / file for name, file in policy.data_of(settings.data).items()}
 
     def site_id(self) -> str:
         """Raises `SiteError` if the site is not enrolled yet."""
@@ -405,22 +383,20 @@ def _toml(settings: Settings) -> str:
             f"notes = {_quoted(join.notes)}\n"
             for join in settings.join
         ),
-        plain=_PLAIN if settings.allow_plain_http else f"# {_PLAIN}",
+        ca_file=_line("ca_file", settings.ca_file, "ca.pem", "certificates to trust, instead of the system's"),
+        proxy=_line("proxy", settings.proxy, "http://proxy.example:3128", 'or "none"; without: as HTTPS_PROXY says'),
+        plain=_line("allow_plain_http", settings.plain_hosts or None, ["hub.example"], "tokens in the clear there"),
         allow=f"[{', '.join(map(_quoted, settings.tasks.allow))}]",
         min_updates=settings.coordinator.min_updates,
         data="".join(f"{_quoted(name)} = {_quoted(file)}\n" for name, file in settings.data.items()),
     )
 
 
-def _check_data(path: Path, settings: Settings) -> None:
-    """Raises `SiteError` for a password in the URL of a database: the file is shown, copied and sent to others."""
-    for where in (settings.data, *(policy.data for policy in settings.project.values() if policy.data)):
-        for name, place in where.items():
-            if has_password(place):
-                raise SiteError(
-                    f"{path}: the URL of data {name!r} has a password in it: leave it out there, and name where it "
-                    f"stands with password_env or password_file in [reading.{name}]"
-                )
+def _line(key: str, value: str | list[str] | None, example: str | list[str], about: str) -> str:
+    """A setting, or, as a comment, what it could look like."""
+    shown = example if value is None else value
+    written = _quoted(shown) if isinstance(shown, str) else f"[{', '.join(map(_quoted, shown))}]"
+    return f"{'# ' if value is None else ''}{f'{key} = {written}':<{30 if value is None else 32}} # {about}"
 
 
 def _quoted(text: str) -> str:

@@ -26,12 +26,13 @@ from fedyard.cli.heads import told as told_of_heads
 from fedyard.cli.listing import Listing
 from fedyard.cli.portal import portal
 from fedyard.cli.site_workloads import workloads
-from fedyard.client.errors import Refused
+from fedyard.client.errors import Refused, Unreachable
 from fedyard.clock import micros_now
 from fedyard.cluster.conventions import ENROLMENT_TOKEN
 from fedyard.sealed.keys import fingerprint, words
 from fedyard.sealed.trust import Changed
-from fedyard.wire.command_line import JSON, Command, Group, Words, print_json
+from fedyard.tasks.settings import Tasks
+from fedyard.wire.command_line import Command, Group, Words
 from fedyard.wire.forgiving import forgive
 from fedyard.wire.statements import hex_groups
 from fedyard.wire.stopping import on_stop_signal
@@ -45,7 +46,7 @@ IDENTITY_CHANGED = 3
 @click.option("--name", required=True, metavar="NAME", help="this site's, for all to see")
 @click.option("--description", default="", metavar="TEXT", help="what the others should know of it")
 @click.option("--token-file", type=FILE, metavar="FILE", help=f"holds the enrolment token (or set {ENROLMENT_TOKEN})")
-@click.option("--data", multiple=True, metavar="NAME=FILE", help="e.g. train=train.csv; docs/data.md")
+@click.option("--data", multiple=True, metavar="NAME=FILE", help="e.g. train=train.csv")
 @click.option("--join", "joins", multiple=True, metavar="PROJECT", help="its id or name: join it once it exists")
 @click.option(
     "--coordinator",
@@ -54,7 +55,16 @@ IDENTITY_CHANGED = 3
     metavar="WHO...",
     help="whose that project is: a site's id, or its fingerprint; without it the first one is believed",
 )
-@click.option("--allow-plain-http", is_flag=True, help="show the token to whoever is on the way to the hub")
+@click.option("--allow", "allowed", cls=Words, metavar="MODEL...", help="that may run here, e.g. mean_dose:MeanDose")
+@click.option("--ca-file", type=FILE, metavar="FILE", help="certificates to trust, instead of the system's")
+@click.option("--proxy", metavar="URL", help='to the hub; "none" for none; without it HTTPS_PROXY and NO_PROXY count')
+@click.option(
+    "--allow-plain-http",
+    "plain",
+    multiple=True,
+    metavar="HOST",
+    help="the hub's once more: show the token to whoever is on the way there",
+)
 @click.option("--later", is_flag=True, help="enrol at the first `fedyard site run`")
 @click.pass_obj
 def init(
@@ -67,7 +77,10 @@ def init(
     data: Sequence[str],
     joins: Sequence[str],
     coordinators: Sequence[str],
-    allow_plain_http: bool,
+    allowed: Sequence[str],
+    ca_file: Path | None,
+    proxy: str | None,
+    plain: Sequence[str],
     later: bool,
 ) -> None:
     """Make a folder for a new site and enrol it at the hub."""
@@ -78,7 +91,10 @@ def init(
         hub=hub.rstrip("/"),
         name=name,
         description=description,
-        allow_plain_http=allow_plain_http,
+        ca_file=None if ca_file is None else folder.certificates(ca_file.resolve(), "--ca-file"),
+        proxy=proxy,
+        allow_plain_http=[*plain] or False,
+        tasks=Tasks(allow=[*allowed]),
         join=joins_of(joins, coordinators),
         data=dict(_named(text) for text in data),
     )
@@ -93,7 +109,7 @@ def init(
             folder.enrol(settings, waiting=complain)
     print(f"wrote {folder.path / 'site.toml'}")
     for title, path in folder.data(settings).items():
-        if not path.exists():
+        if not path.is_file():
             print(f"warning: --data {title}={path}: there is no such file; a task that needs it fails", file=sys.stderr)
     for join in settings.join:
         whose = "the first one that the hub shows is believed" if join.coordinator == UNKNOWN else join.coordinator
@@ -144,6 +160,9 @@ def run_agent(folder: Folder) -> int:
     except Refused as error:
         print(f"fedyard: the hub does not take this site: {error}", file=sys.stderr)
         return 1
+    except Unreachable as error:
+        print(f"fedyard: no way to the hub: {error}", file=sys.stderr)
+        return 1
     except Changed as changed:
         print(f"fedyard: STOPPED, IDENTITY CHANGED: {changed}", file=sys.stderr)
         return IDENTITY_CHANGED
@@ -151,23 +170,18 @@ def run_agent(folder: Folder) -> int:
 
 
 @click.command("whoami", cls=Command)
-@JSON
 @click.pass_obj
-def whoami(folder: Folder, as_json: bool) -> None:
+def whoami(folder: Folder) -> None:
     """Who the hub takes this site for."""
     me = client_of(folder).me()
-    if as_json:
-        print_json(me)
-        return
     print(f"{me.kind} {me.name} ({me.id}) at {folder.settings().hub}")
 
 
 @click.command("inbox", cls=Command)
 @click.option("--count", type=int, default=20, metavar="N", help="so many entries (20)")
 @click.option("--read", "seq", type=int, metavar="SEQ", help="write what this message holds to standard output")
-@JSON
 @click.pass_obj
-def inbox(folder: Folder, count: int, seq: int | None, as_json: bool) -> None:
+def inbox(folder: Folder, count: int, seq: int | None) -> None:
     """What came in lately."""
     path = folder.path / "state.sqlite"
     if not path.exists():
@@ -175,10 +189,6 @@ def inbox(folder: Folder, count: int, seq: int | None, as_json: bool) -> None:
     state = State(path)
     if seq is not None:
         _read(state, seq)
-        return
-    if as_json:
-        print_json(state.inbox.latest(count))
-        state.close()
         return
     site_id = folder.site_id()
     table, sentences = Listing("seq", "at", "kind", "run", "round", "message", ids=("seq", "run")), []
@@ -216,9 +226,8 @@ def _read(state: State, seq: int) -> None:
 
 
 @click.command("receipts", cls=Command)
-@JSON
 @click.pass_obj
-def receipts(folder: Folder, as_json: bool) -> int:
+def receipts(folder: Folder) -> int:
     """This site's updates that are missing in their models.
 
     From the agent's own memory: the hub is not asked. Exit code 1 if there are any.
@@ -226,9 +235,6 @@ def receipts(folder: Folder, as_json: bool) -> int:
     state = State(folder.path / "state.sqlite")
     missing = state.receipts.missing_receipts()
     state.close()
-    if as_json:
-        print_json(missing)
-        return 1 if missing else 0
     if not missing:
         print("no update of this site that the hub has accepted is known to be missing in its model")
         return 0
@@ -244,9 +250,8 @@ def receipts(folder: Folder, as_json: bool) -> int:
 
 @click.command("egress", cls=Command)
 @click.option("--count", type=int, default=20, metavar="N", help="so many rows (20)")
-@JSON
 @click.pass_obj
-def egress(folder: Folder, count: int, as_json: bool) -> None:
+def egress(folder: Folder, count: int) -> None:
     """What has left this site.
 
     From the agent's own memory: the hub is not asked. Newest first; a log's text is not kept.
@@ -254,9 +259,6 @@ def egress(folder: Folder, count: int, as_json: bool) -> None:
     state = State(folder.path / "state.sqlite")
     left = state.egress.latest(count)
     state.close()
-    if as_json:
-        print_json(left)
-        return
     names = {consent.project_id: consent.name for consent in folder.consents().all().values()}
     table = Listing("at", "what", "project", "run", "task", "round", "bytes", "norm", "sha256", "to", "said")
     for one in left:
@@ -277,19 +279,14 @@ def egress(folder: Folder, count: int, as_json: bool) -> None:
 
 
 @click.command("consents", cls=Command)
-@JSON
 @click.pass_obj
-def consents(folder: Folder, as_json: bool) -> None:
+def consents(folder: Folder) -> None:
     """The projects that this site serves.
 
     Since when, under whom, and by whose word. Without the hub: what is in the folder is what counts.
     """
-    found = sorted(folder.consents().all().values(), key=lambda one: one.at)
-    if as_json:
-        print_json(found)
-        return
     pins = folder.trust(folder.settings()).pins()
-    for consent in found:
+    for consent in sorted(folder.consents().all().values(), key=lambda one: one.at):
         name = pins[consent.coordinator].name if consent.coordinator in pins else "this site"
         finger = fingerprint(consent.identity)
         until = "" if consent.live else f", left {time_of(consent.withdrawn_at)}"

@@ -3,13 +3,15 @@
 Every write carries an `Idempotency-Key`, asks the hub to wait for its decision and follows the command when
 that takes longer. What may pass (no connection, a timeout, 429, 5xx) is tried again with growing, jittered
 pauses, honouring Retry-After, until `give_up_s` is over: then `Unavailable`. What is ours to fix (4xx) is
-`Refused` at once and never repeated. Neither ever carries a token or a payload. Safe to use from many threads.
+`Refused` at once and never repeated. Neither ever carries a token or a payload. A certificate that is not believed, or
+a proxy that wants another login, is `Unreachable` at once where it is met first; where there was an answer before, it
+may pass as other troubles do. Safe to use from many threads.
 """
 
 from __future__ import annotations
 
+import os
 import re
-import socket
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,10 +22,11 @@ from urllib.parse import urlencode
 
 import msgspec
 import urllib3
-from urllib3.connection import HTTPConnection
 
-from fedyard.client.addresses import beside, hub_origin
-from fedyard.client.errors import Passing, Refused, Unacceptable, Unavailable
+from fedyard.client.addresses import Origin, beside, hub_origin, origin_of
+from fedyard.client.connections import Connections
+from fedyard.client.errors import Passing, Refused, Unacceptable, Unavailable, Unreachable
+from fedyard.client.routes import routes_of
 from fedyard.clock import Clock, SystemClock, draw_key, jitter, micros_now
 from fedyard.wire import answers as a
 from fedyard.wire import types
@@ -52,7 +55,6 @@ READ_WITHIN_S = 120.0
 BLOCK_BYTES = 65_536
 MAX_PAGES = 10_000
 """Of one list, which has as many bytes as one answer together."""
-POOL_SIZE = 16
 WORTH_READING = range(200, 300)
 TRY_AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 507})
 REFUSED = range(400, 500)
@@ -63,12 +65,6 @@ CARRY_WITHIN_S = 60.0
 
 CLOCK_OFF_MICROS = 300 * SECOND
 """Clocks that differ by more than five minutes are told of: keys and seals go by them."""
-UNSENT_BYTES = 65_536
-"""What the kernel may hold back beyond what is on its way: a cut loses it, and has it counted as sent."""
-_SOCKET_OPTIONS = [
-    *HTTPConnection.default_socket_options,
-    (socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES),
-]
 _JSON = "application/json"
 _COMMAND_PATH = re.compile(r"^/v1/commands/[0-9a-f-]{36}$")
 
@@ -92,7 +88,9 @@ class Calls:
     ca_file: certificates to trust, for a hub behind https with a private authority.
     transfer_hosts: `host` or `host:port` beside the hub that payloads may be carried to and from.
     waiting: is told in a sentence when a first try has failed and others follow.
-    allow_plain_http: the token may go to another machine in the clear. Raises `Unprotected` if it may not and would.
+    allow_plain_http: `host` or `host:port` where the token may go in the clear. Raises `Unprotected` if it would go to
+    another machine that is not named there.
+    proxy: the one to use, with its login if it wants one; "none" for none; None: as the environment says.
     """
 
     def __init__(
@@ -105,11 +103,12 @@ class Calls:
         closing: threading.Event | None = None,
         ca_file: str | None = None,
         transfer_hosts: Collection[str] = (),
-        allow_plain_http: bool = False,
+        allow_plain_http: Collection[str] = (),
+        proxy: str | None = None,
         waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._origin = hub_origin(hub, allow_plain_http=allow_plain_http)
-        self._transfer_hosts, self._allow_plain_http = frozenset(transfer_hosts), allow_plain_http
+        self._origin = hub_origin(hub, allow_plain_http)
+        self._transfer_hosts, self._allow_plain_http = frozenset(transfer_hosts), frozenset(allow_plain_http)
         prepare_structs()
         self._clocks = (0, 0)
         self.hub = hub.rstrip("/")
@@ -118,16 +117,15 @@ class Calls:
         self._clock = clock or SystemClock()
         self._closing = closing or threading.Event()
         self._headers = {"Authorization": f"Bearer {token}", "Accept": _JSON, "User-Agent": f"fedyard/{__version__}"}
-        self._pool = urllib3.PoolManager(
-            maxsize=POOL_SIZE, block=False, retries=False, ca_certs=ca_file, socket_options=_SOCKET_OPTIONS
-        )
+        self._connections = Connections(routes_of(proxy, os.environ), ca_file)
+        self._met: set[Origin] = set()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.hub!r})"
 
     def close(self) -> None:
         """Let go of the idle connections."""
-        self._pool.clear()
+        self._connections.close()
 
     def read(self, path: str, kind: type[T], query: Mapping[str, object] | None = None, *, wait_s: float = 0.0) -> T:
         """The answer to a GET."""
@@ -217,11 +215,13 @@ class Calls:
         """
         ours = where.startswith("/v1/")
         address = self.hub + where if ours else self._beside(where)
+        origin = self._origin if ours else origin_of(address)
+        assert origin is not None, "`_beside` lets no other pass"
         sent = {**(self._headers if ours else {}), **(headers or {}), "Accept": "*/*"}
         if length is not None:
             sent |= {"Content-Length": str(length), "Content-Type": "application/octet-stream"}
         try:
-            response = self._pool.request(
+            response = self._connections.to(origin).request(
                 method,
                 address,
                 body=body,
@@ -233,10 +233,12 @@ class Calls:
                 decode_content=False,
             )
             if response.status in WORTH_READING:
+                self._met.add(origin)
                 return response
             content = self._content(response, PROBLEM_LIMIT_BYTES) or b""
         except urllib3.exceptions.HTTPError as error:
-            raise Passing(f"no answer ({sort_of(error)})") from None
+            raise self._kept_away(error, origin) from None
+        self._look_at(response, origin)
         call = f"{method} {where.split('?', 1)[0]}"
         if response.status in REFUSED and response.status not in TRY_AGAIN:
             raise Refused(call, response.status, _problem(content))
@@ -245,7 +247,27 @@ class Calls:
         raise Passing(f"the answer was {response.status}", _seconds(response.headers.get("Retry-After")))
 
     def _beside(self, address: str) -> str:
-        return beside(address, self._origin, self._transfer_hosts, allow_plain_http=self._allow_plain_http)
+        return beside(address, self._origin, self._transfer_hosts, self._allow_plain_http)
+
+    def _kept_away(self, error: urllib3.exceptions.HTTPError, origin: Origin) -> Passing | Unreachable | Unacceptable:
+        """What an answer that did not come is to whoever waits for it."""
+        fact = self._connections.to_mend(error, origin)
+        if fact is None:
+            return Passing(self._connections.sentence(error, origin))
+        return self._to_mend(fact, origin)
+
+    def _to_mend(self, fact: str, origin: Origin) -> Passing | Unreachable | Unacceptable:
+        """Definite where nothing has been answered yet; else it may pass, as a certificate that is renewed does."""
+        if origin in self._met:
+            return Passing(fact)
+        return Unreachable(fact) if origin == self._origin else Unacceptable(fact)
+
+    def _look_at(self, response: urllib3.BaseHTTPResponse, origin: Origin) -> None:
+        """Raises if the answer is of a proxy that wants a login, instead of what was asked."""
+        fact = self._connections.of_proxy(response, origin)
+        if fact is not None:
+            raise self._to_mend(fact, origin)
+        self._met.add(origin)
 
     def pause(self, seconds: float) -> bool:
         """Wait between tries, moved by chance; True if the client is closing and there is no next one."""
@@ -294,7 +316,7 @@ class Calls:
         if request.body is not None:
             headers["Content-Type"] = _JSON
         try:
-            response = self._pool.request(
+            response = self._connections.to(self._origin).request(
                 request.method,
                 self.hub + request.path,
                 body=request.body,
@@ -308,9 +330,8 @@ class Calls:
             limit = ANSWER_LIMIT_BYTES if response.status in WORTH_READING else PROBLEM_LIMIT_BYTES
             content = self._content(response, limit)
         except urllib3.exceptions.HTTPError as error:
-            raise Passing(
-                f"no answer from {self.hub} ({sort_of(error)}): is the hub up, and is that its address?"
-            ) from None
+            raise self._kept_away(error, self._origin) from None
+        self._look_at(response, self._origin)
         self._compare_clocks(response.headers.get("Date", ""))
         if content is None:
             raise Unavailable(f"{request}: the answer has more than {limit} bytes, or takes over {READ_WITHIN_S:g} s")
@@ -359,12 +380,3 @@ def encoded(body: object) -> bytes:
 def _with_query(path: str, query: Mapping[str, object]) -> str:
     said = {name: value for name, value in query.items() if value is not None}
     return f"{path}?{urlencode(said)}" if said else path
-
-
-def sort_of(error: urllib3.exceptions.HTTPError) -> str:
-    """What kept an answer away, in words."""
-    if isinstance(error, urllib3.exceptions.NewConnectionError):
-        return "no connection"
-    if isinstance(error, urllib3.exceptions.TimeoutError):
-        return "too late"
-    return "TLS failed" if isinstance(error, urllib3.exceptions.SSLError) else "the connection broke"

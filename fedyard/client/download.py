@@ -11,8 +11,9 @@ from pathlib import Path
 
 import urllib3
 
-from fedyard.client.calls import PAUSES, sort_of
+from fedyard.client.calls import PAUSES
 from fedyard.client.client import Client
+from fedyard.client.connections import sort_of
 from fedyard.client.errors import HubError, Passing, Refused, Unavailable
 from fedyard.wire import answers as a
 from fedyard.wire.chunks import CHUNK_BYTES, DIGEST_BYTES, belong_together, tree_digest

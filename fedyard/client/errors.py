@@ -53,6 +53,10 @@ class Unprotected(HubError):
     """What is secret would go over plain http to another machine."""
 
 
+class Unreachable(HubError):
+    """The way to the hub is not as it should be (a certificate, a proxy): another try ends the same, people mend it."""
+
+
 class Passing(Exception):
     """Worth another try, after `pause_s` if the hub said so."""
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from fedyard.client.addresses import named
 from fedyard.client.client import Client
 from fedyard.clock import SystemClock, micros_now
 from fedyard.sidecar.journal import Journal
@@ -44,14 +45,17 @@ def main(arguments: list[str], environment: Mapping[str, str]) -> int:
     except OSError as error:
         _say(f"what the hub is to be told cannot be kept in {home}: {error.strerror}; have it made, and writable")
         return 1
-    hosts = environment.get("FEDYARD_TRANSFER_HOSTS", "")
+    hosts = [one.strip() for one in environment.get("FEDYARD_TRANSFER_HOSTS", "").split(",") if one.strip()]
     client = Client(
         environment["FEDYARD_HUB_URL"],
         environment["FEDYARD_TOKEN"],
         give_up_s=GIVE_UP_S,
         ca_file=environment.get("FEDYARD_CA_FILE") or None,
-        transfer_hosts=[one.strip() for one in hosts.split(",") if one.strip()],
-        allow_plain_http=True,  # the hub's operator has said this address
+        transfer_hosts=hosts,
+        allow_plain_http=[
+            *named(environment["FEDYARD_HUB_URL"]),
+            *hosts,
+        ],  # the hub's operator has said these addresses
     )
     reporter = Reporter(client, environment["FEDYARD_PROJECT_ID"], journal, Path(arguments[0]), _say)
 

@@ -8,6 +8,7 @@ import ipaddress
 import socket
 import ssl
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +32,8 @@ class Certificates:
     client_key: Path
 
 
-def certificates(folder: Path) -> Certificates:
-    """Fresh ones, good for a day and for 127.0.0.1."""
+def certificates(folder: Path, *names: str, until: dt.timedelta = DAY) -> Certificates:
+    """Fresh ones, good for a day (the server's: `until`, from now), for 127.0.0.1 or, if there are any, these names."""
     authority = ec.generate_private_key(ec.SECP256R1())
     files = Certificates(*(folder / f"{name}.pem" for name in ("ca", "server", "server-key", "client", "client-key")))
     files.authority.write_bytes(_signed("authority", authority.public_key(), authority, authority=True))
@@ -41,26 +42,33 @@ def certificates(folder: Path) -> Certificates:
         ("client", files.client, files.client_key, PASSWORD),
     ):
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate.write_bytes(_signed(name, key.public_key(), authority))
+        certificate.write_bytes(_signed(name, key.public_key(), authority, names, until=until))
         shut = serialization.BestAvailableEncryption(password.encode()) if password else serialization.NoEncryption()
         key_file.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, shut))
     return files
 
 
 def _signed(
-    name: str, key: ec.EllipticCurvePublicKey, signer: ec.EllipticCurvePrivateKey, *, authority: bool = False
+    name: str,
+    key: ec.EllipticCurvePublicKey,
+    signer: ec.EllipticCurvePrivateKey,
+    names: Sequence[str] = (),
+    *,
+    authority: bool = False,
+    until: dt.timedelta = DAY,
 ) -> bytes:
     now = dt.datetime.now(dt.UTC)
+    called = [x509.DNSName(one) for one in names] or [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     made = (
         x509.CertificateBuilder()
         .subject_name(_called(name))
         .issuer_name(_called("authority"))
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - DAY)
-        .not_valid_after(now + DAY)
+        .not_valid_before(now - 2 * DAY)
+        .not_valid_after(now + until)
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(called), critical=False)
     )
     return made.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
@@ -70,7 +78,10 @@ def _called(name: str) -> x509.Name:
 
 
 class TlsRelay:
-    """Forwards what comes by TLS to `target` on this machine, in the clear. mutual: clients must show a certificate."""
+    """Forwards what comes by TLS to `target` on this machine, in the clear. mutual: clients must show a certificate.
+
+    port: 0 for one that is free.
+    """
 
     def __init__(self, port: int, target: int, files: Certificates, *, mutual: bool) -> None:
         self._target = target
@@ -83,6 +94,7 @@ class TlsRelay:
         self.refused = 0
         """Connections without a handshake that was to our liking."""
         self._listener = socket.create_server(("127.0.0.1", port))
+        self.port: int = self._listener.getsockname()[1]
         self._sockets: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 

@@ -22,6 +22,7 @@ import pytest
 
 from devservers.ports import free_port
 from devservers.seaweed import PrivateSeaweed
+from devservers.tinyproxy import PrivateTinyproxy
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused, Unacceptable, Unavailable
 from fedyard.client.transfer import Damaged, Transfer, Unreadable
@@ -46,6 +47,8 @@ class Hub:
     project: str
     artifacts: Path
     transfer_hosts: tuple[str, ...] = ()
+    allow_plain_http: tuple[str, ...] = ()
+    proxy: str | None = None
 
     def client(self, who: int = 1, *, port: int | None = None, give_up_s: float = 60.0) -> Client:
         return Client(
@@ -53,6 +56,8 @@ class Hub:
             self.tokens[who],
             give_up_s=give_up_s,
             transfer_hosts=self.transfer_hosts,
+            allow_plain_http=self.allow_plain_http,
+            proxy=self.proxy,
         )
 
     def upload(self, source: Path | bytes, key: str, transfer: Transfer | None = None) -> str:
@@ -372,15 +377,29 @@ def test_digests_that_do_not_make_the_artifacts_are_refused(streaming: Hub, tmp_
 
 
 def test_bytes_go_to_the_bucket_itself_where_the_operator_allows(
-    seaweed: PrivateSeaweed, tmp_path: Path, link: Any, key: str
+    seaweed: PrivateSeaweed, servers_folder: Path, tmp_path: Path, link: Any, key: str
 ) -> None:
-    with running(Granian(tmp_path, [f"artifacts_url={s3_url(seaweed, presign=True)}"])) as hub:
+    """Through a proxy, too. It is this machine by a name (127.1) that the site takes for another one's."""
+    bucket = seaweed.endpoint.removeprefix("http://").replace("127.0.0.1", "127.1")
+    address = s3_url(seaweed, presign=True).replace(seaweed.endpoint, f"http://{bucket}")
+    with running(Granian(tmp_path, [f"artifacts_url={address}"])) as hub:
         with pytest.raises(Unacceptable, match="transfer_hosts"):
             hub.upload(CONTENT, key)
-        hub.transfer_hosts = (seaweed.endpoint.removeprefix("http://"),)
+        hub.transfer_hosts = (bucket,)
+        with pytest.raises(Unacceptable, match="allow_plain_http"):
+            hub.upload(CONTENT, f"{key}-2")
+        hub.allow_plain_http = (bucket,)
         past = link(hub, every_bytes=1 << 60, times=0)
         artifact = hub.upload(CONTENT, key, Transfer(hub.client(port=past.port)))
         back = link(hub, every_bytes=1 << 60, times=0, back=True)
         Transfer(hub.client(0, port=back.port)).download(artifact, tmp_path / "target")
         assert (tmp_path / "target").read_bytes() == CONTENT
         assert past.passed_bytes + back.passed_bytes < 50_000
+        proxy = PrivateTinyproxy(servers_folder / "proxy", login=("north", "password"))
+        proxy.start()
+        hub.proxy = proxy.address.replace("://", "://north:password@")
+        Transfer(hub.client(0)).download(hub.upload(CONTENT, f"{key}-3"), tmp_path / "through")
+        proxy.stop()
+        assert (tmp_path / "through").read_bytes() == CONTENT
+        assert f"PUT http://{bucket}/artifacts/" in proxy.seen()
+        assert f"GET http://{bucket}/artifacts/" in proxy.seen()

@@ -118,13 +118,16 @@ def test_one_entry_that_cannot_be_read_takes_no_other_with_it() -> None:
 )
 def test_a_token_does_not_go_to_another_machine_in_the_clear(hub: str) -> None:
     with pytest.raises(Unprotected, match="allow_plain_http"):
-        hub_origin(hub, allow_plain_http=False)
-    hub_origin(hub, allow_plain_http=True)
+        hub_origin(hub)
+    with pytest.raises(Unprotected, match="allow_plain_http"):
+        hub_origin(hub, ["hub.example.elsewhere", "hub.example:8080", "10.0.0.1:80"])
+    named = hub.removeprefix("http://").partition(":8080")[0].strip("[]")
+    hub_origin(hub, [named])
 
 
 @pytest.mark.parametrize("hub", ["https://hub.example", "http://localhost:1", "http://127.0.0.9", "http://[::1]:8080"])
 def test_https_and_this_machine_are_fine(hub: str) -> None:
-    hub_origin(hub, allow_plain_http=False)
+    hub_origin(hub)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +148,7 @@ def test_https_and_this_machine_are_fine(hub: str) -> None:
 )
 def test_payloads_are_not_carried_wherever_the_hub_likes(address: str) -> None:
     with pytest.raises(Unacceptable):
-        beside(address, HUB, ["bucket.example", "s3.example:9000"], allow_plain_http=False)
+        beside(address, HUB, ["bucket.example", "s3.example:9000"])
 
 
 @pytest.mark.parametrize(
@@ -158,7 +161,7 @@ def test_payloads_are_not_carried_wherever_the_hub_likes(address: str) -> None:
     ],
 )
 def test_payloads_are_carried_to_the_hub_and_to_the_named_hosts(address: str) -> None:
-    assert beside(address, HUB, ["bucket.example", "s3.example:9000"], allow_plain_http=False) == address
+    assert beside(address, HUB, ["bucket.example", "s3.example:9000"]) == address
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from fedyard.agent.cluster import ALL, ClusterSettings
 from fedyard.agent.consents import UNKNOWN, Consent
 from fedyard.agent.site import Settings
+from fedyard.client.errors import Unreachable
+from fedyard.client.routes import STRAIGHT, routes_of
 from fedyard.portal.desk import Answer, Page, Visit
 from fedyard.wire.plurals import counted
 
@@ -89,9 +91,22 @@ def _leaves(settings: Settings) -> list[str]:
     said.append(f"As coordinator it makes no model of fewer than {counted(least, 'update')}.")
     if settings.transfer_hosts:
         said.append(f"Large payloads may be carried by {', '.join(settings.transfer_hosts)}, beside the hub.")
-    if settings.allow_plain_http:
-        said.append("Its token may go to the hub by plain http: whoever is on the way can act as this site.")
+    if settings.plain_hosts:
+        hosts = ", ".join(settings.plain_hosts)
+        said.append(f"Its token may go to {hosts} by plain http: whoever is on the way can act as this site.")
+    if settings.proxy is not None:
+        said.append(_by_way(settings.proxy))
     return said
+
+
+def _by_way(proxy: str) -> str:
+    """Without the login."""
+    if proxy == STRAIGHT:
+        return "It speaks to the hub straight ahead, whatever proxy the environment names."
+    try:
+        return f"It speaks to the hub through the proxy {routes_of(proxy, {}).https}."
+    except Unreachable as error:
+        return f"It speaks to nobody: {error}."
 
 
 def _trusts(settings: Settings) -> list[str]:
