@@ -21,11 +21,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
 import ssl
 import threading
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
@@ -44,6 +45,7 @@ from fedyard.clock import draw_secret
 from fedyard.sealed.keys import Keyring, enrolment_proof
 from fedyard.sealed.trust import Trust, TrustSettings
 from fedyard.tasks.settings import Tasks
+from fedyard.tasks.sources import Reading, Source, has_password, is_url
 from fedyard.wire.durable import write_whole
 
 _HOST = r"^[a-z0-9._-]{1,253}(:[0-9]{1,5})?(?!\n)$"
@@ -83,7 +85,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     join: projects that this site serves, each with its coordinator. cluster: without it no workload runs here.
     transfer_hosts: `host` or `host:port` beside the hub that payloads may be carried to and from. allow_plain_http:
     where the site's tokens and payloads may go by plain http; False: nowhere. proxy: None: as the environment says.
-    project: by name or id, what holds for it.
+    project: by name or id, what holds for it. reading: by the name of the data, how they are to be read.
     """
 
     hub: Annotated[str, msgspec.Meta(pattern="^https?://[^@]+$")]
@@ -96,6 +98,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rejoin: bool = True
     join: Annotated[list[Join], msgspec.Meta(max_length=200)] = []
     data: dict[str, str] = {}
+    reading: Annotated[dict[str, Reading], msgspec.Meta(max_length=200)] = {}
     tasks: Tasks = Tasks()
     trust: TrustSettings = TrustSettings()
     keys: Keys = Keys()
@@ -150,7 +153,7 @@ grace_days = 7                   # how long the one before it still opens what w
 min_updates = {min_updates}                  # make no model of fewer updates; 1 where a task is for a single site
 
 # [project.breast-cancer]        # what holds for one project, by its id or name ("*": for all others); docs/policy.md
-# data = {{train = "other.csv"}}   # what its tasks read, in place of [data]
+# data = {{train = "other.csv"}}   # what its tasks read, in place of those above
 
 # [cluster]                      # where workloads run that others want to have run here; without it none does
 # kind = "processes"             # of this machine, with the agent's rights; or "kubernetes"
@@ -255,6 +258,7 @@ class Folder:
             raise SiteError(f"{path}: {_PLAIN_TWICE}")
         if not named:
             raise SiteError(f"{path}: hub names no host; write e.g. https://hub.example:8443")
+        _check_data(path, settings)
         if settings.ca_file is None:
             return settings
         file = self.certificates(Path(settings.ca_file), f"{path}: ca_file")
@@ -276,8 +280,43 @@ class Folder:
         return str(path)
 
     def data(self, settings: Settings, policy: ProjectPolicy = EVERY_PROJECT) -> dict[str, Path]:
-        """The site's data files by name; policy: those that a task of this project may read."""
-        return {name: self.path / file for name, file in policy.data_of(settings.data).items()}
+        """The site's data files and folders by name; policy: those that a task of this project may read."""
+        where = policy.data_of(settings.data)
+        return {name: self.path / file for name, file in where.items() if not is_url(file)}
+
+    def sources(
+        self,
+        settings: Settings,
+        policy: ProjectPolicy = EVERY_PROJECT,
+        environment: Mapping[str, str] = os.environ,
+    ) -> dict[str, Source]:
+        """All of the data by name, databases too, with what is needed to read them. environment: the agent's."""
+        where = policy.data_of(settings.data)
+        how = {name: settings.reading.get(name, Reading()) for name in where}
+        return {name: self._source(name, place, how[name], environment) for name, place in where.items()}
+
+    def _database(self, where: str) -> str:
+        """A file of SQLite lies relative to this folder, as other files do."""
+        scheme, mark, file = where.partition(":///")
+        if scheme.lower().partition("+")[0] != "sqlite" or not mark or file.startswith("/"):
+            return where
+        return f"{scheme}:///{(self.path / file).absolute()}"
+
+    def _source(self, name: str, where: str, reading: Reading, environment: Mapping[str, str]) -> Source:
+        """One of the data; what is wrong with a database's password is told to the task that asks for the data."""
+        if not is_url(where):
+            return Source(str(self.path / where), reading)
+        place, password, fault = self._database(where), "", ""
+        if reading.password_env:
+            password = environment.get(reading.password_env, "")
+            if not password:
+                fault = f"data {name}: the agent's environment has no {reading.password_env}, named by password_env"
+        elif reading.password_file:
+            try:
+                password = (self.path / reading.password_file).read_text().rstrip("\r\n")
+            except (OSError, UnicodeDecodeError):
+                fault = f"data {name}: the password_file of its database cannot be read"
+        return Source(place, reading, password, fault)
 
     def site_id(self) -> str:
         """Raises `SiteError` if the site is not enrolled yet."""
@@ -390,6 +429,17 @@ def _toml(settings: Settings) -> str:
         min_updates=settings.coordinator.min_updates,
         data="".join(f"{_quoted(name)} = {_quoted(file)}\n" for name, file in settings.data.items()),
     )
+
+
+def _check_data(path: Path, settings: Settings) -> None:
+    """Raises `SiteError` for a password in the URL of a database: the file is shown, copied and sent to others."""
+    for where in (settings.data, *(policy.data for policy in settings.project.values() if policy.data)):
+        for name, place in where.items():
+            if has_password(place):
+                raise SiteError(
+                    f"{path}: the URL of data {name!r} has a password in it: leave it out there, and name where it "
+                    f"stands with password_env or password_file in [reading.{name}]"
+                )
 
 
 def _line(key: str, value: str | list[str] | None, example: str | list[str], about: str) -> str:

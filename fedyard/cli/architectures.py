@@ -13,7 +13,7 @@ from fedyard.agent.site import Folder
 from fedyard.cli.common import FILE, client_of
 from fedyard.cli.listing import Listing
 from fedyard.client.streams import Streams
-from fedyard.wire.command_line import Command, Group
+from fedyard.wire.command_line import JSON, Command, Group, print_json
 from fedyard.wire.stream_answers import Architecture, Configuration
 
 T = TypeVar("T", Architecture, Configuration)
@@ -72,10 +72,14 @@ def put_architecture(
 
 @click.command("list", cls=Command)
 @click.argument("project")
+@JSON
 @click.pass_obj
-def list_architectures(folder: Folder, project: str) -> None:
+def list_architectures(folder: Folder, project: str, as_json: bool) -> None:
     """Which architectures a PROJECT has."""
     found = streams_of(folder, project).architectures()
+    if as_json:
+        print_json(found)
+        return
     names = {one.id: one.name for one in found}
     table = Listing("number", "name", "framework", "version", "feeds", "description")
     for one in found:
@@ -88,12 +92,16 @@ def list_architectures(folder: Folder, project: str) -> None:
 @click.argument("project")
 @click.argument("name")
 @click.option("--version", type=click.IntRange(1), help="left out: the newest")
+@JSON
 @click.pass_obj
-def show_architecture(folder: Folder, project: str, name: str, version: int | None) -> None:
+def show_architecture(folder: Folder, project: str, name: str, version: int | None, as_json: bool) -> None:
     """Print the code of architecture NAME of a PROJECT."""
     streams = streams_of(folder, project)
     one = named({each.name: each for each in streams.architectures()}, name, "architecture")
     found = streams.architecture_version(one.id, version or one.version)
+    if as_json:
+        print_json(found)
+        return
     if found.code is None:
         raise UsageError(f"the code of {name} is for members of the project")
     print("\n".join(filter(None, (found.imports, found.code))))
@@ -133,13 +141,18 @@ def put_configuration(
 
 @click.command("list", cls=Command)
 @click.argument("project")
+@JSON
 @click.pass_obj
-def list_configurations(folder: Folder, project: str) -> None:
+def list_configurations(folder: Folder, project: str, as_json: bool) -> None:
     """Which configurations a PROJECT has."""
     streams = streams_of(folder, project)
+    found = streams.configurations()
+    if as_json:
+        print_json(found)
+        return
     names = {one.id: one.name for one in streams.architectures()}
     table = Listing("number", "name", "architectures", "description")
-    for one in streams.configurations():
+    for one in found:
         inside = ", ".join(names.get(each, each) for each in one.architecture_ids)
         table.add_row(str(one.number), one.name, inside, one.description)
     table.print()

@@ -16,7 +16,7 @@ from fedyard.cli.common import FILE, client_of
 from fedyard.client.client import Client
 from fedyard.clock import draw_secret
 from fedyard.wire.answers import Project, TokenAbout
-from fedyard.wire.command_line import Command
+from fedyard.wire.command_line import JSON, Command, print_json
 from fedyard.wire.durable import write_whole
 from fedyard.wire.plurals import counted
 
@@ -33,6 +33,7 @@ TOKEN_FOR_S = 2_592_000.0
 )
 @click.option("--revoke", metavar="TOKEN", help="a client's token, by its id")
 @click.option("--context", type=FILE, metavar="FILE", help="write there what `docker build - < FILE` takes")
+@JSON
 @click.pass_obj
 def joining(
     folder: Folder,
@@ -44,6 +45,7 @@ def joining(
     for_s: float,
     revoke: str | None,
     context: Path | None,
+    as_json: bool,
 ) -> None:
     """How to run the client image of project NAME, and how many sites are ready.
 
@@ -56,6 +58,9 @@ def joining(
     if revoke is not None:
         _revoke(folder, client, project, revoke)
     found = client.joining(project.id)
+    if as_json:
+        print_json(found)
+        return
     goal = "" if found.goal_count is None else f", a round needs {found.goal_count}"
     print(f"{found.ready_count} of {counted(found.member_count, 'member')} ready{goal}")
     if found.next_deadline_at is not None:

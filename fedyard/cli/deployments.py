@@ -19,7 +19,7 @@ from fedyard.client.client import MAX_LONG_POLL_S, Client
 from fedyard.client.streams import Announced, Results, Streams
 from fedyard.client.transfer import Transfer
 from fedyard.wire import answers as a
-from fedyard.wire.command_line import Command, Group
+from fedyard.wire.command_line import JSON, Command, Group, print_json
 from fedyard.wire.plurals import counted
 from fedyard.wire.shown import shown
 
@@ -71,26 +71,36 @@ def start(
 
 @click.command("list", cls=Command)
 @click.argument("project")
+@JSON
 @click.pass_obj
-def listed(folder: Folder, project: str) -> None:
+def listed(folder: Folder, project: str, as_json: bool) -> None:
     """The deployments of a PROJECT, from old to new."""
     client = client_of(folder)
+    found = client.deployments(project_named(client, project).id)
+    if as_json:
+        print_json(found)
+        return
     table = Listing("number", "state", "run", "reason", "where", "id", ids=("number", "id"))
-    for one in client.deployments(project_named(client, project).id):
+    for one in found:
         table.add_row(str(one.number), one.state, one.run_state, one.reason, one.where, one.id)
     table.print()
 
 
 @click.command("show", cls=Command)
 @click.argument("deployment")
+@JSON
 @click.pass_obj
-def show(folder: Folder, deployment: str) -> None:
+def show(folder: Folder, deployment: str, as_json: bool) -> None:
     """A DEPLOYMENT with its results.
 
     DEPLOYMENT: PROJECT/NUMBER, its id, or how that begins.
     """
     client = client_of(folder)
-    _show(client.deployment(_deployment_named(client, deployment)))
+    found = client.deployment(_deployment_named(client, deployment))
+    if as_json:
+        print_json(found)
+    else:
+        _show(found)
 
 
 @click.command("watch", cls=Command)
@@ -196,21 +206,26 @@ def model(folder: Folder, deployment: str, to: Path, result: int | None) -> None
 
 @click.command("data", cls=Command)
 @click.argument("deployment")
+@JSON
 @click.pass_obj
-def data(folder: Folder, deployment: str) -> None:
+def data(folder: Folder, deployment: str, as_json: bool) -> None:
     """What was announced under the number of a DEPLOYMENT.
 
     DEPLOYMENT: PROJECT/NUMBER, its id, or how that begins.
     """
     client = client_of(folder)
-    found = client.deployment(_deployment_named(client, deployment))
+    of = client.deployment(_deployment_named(client, deployment))
+    found = list(Announced(client).of(of.number))
+    if as_json:
+        print_json(found)
+        return
     table = Listing("data", "records", "state", "used", "announced", "cluster", "id", ids=("id",))
-    for one in Announced(client).of(found.number):
+    for one in found:
         table.add_row(
             one.data_topic,
             "" if one.total_msg is None else str(one.total_msg),
             one.state,
-            "yes" if one.id == found.data_source_id else "no",
+            "yes" if one.id == of.data_source_id else "no",
             "" if one.announced_at is None else one.announced_at.isoformat(timespec="seconds"),
             one.cluster,
             one.id,
@@ -220,14 +235,15 @@ def data(folder: Folder, deployment: str) -> None:
 
 @click.command("matches", cls=Command)
 @click.argument("deployment")
+@JSON
 @click.pass_obj
-def matches(folder: Folder, deployment: str) -> None:
+def matches(folder: Folder, deployment: str, as_json: bool) -> None:
     """Data at the edge as they fit the federated model of a DEPLOYMENT: what trains on them, or what does not fit.
 
     DEPLOYMENT: PROJECT/NUMBER, its id, or how that begins.
     """
     client = client_of(folder)
-    print_matches(client, _deployment_named(client, deployment))
+    print_matches(client, _deployment_named(client, deployment), as_json)
 
 
 @click.command("send", cls=Command)

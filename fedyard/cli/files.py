@@ -18,7 +18,7 @@ from fedyard.client.transfer import Transfer
 from fedyard.cluster.archives.checking import check
 from fedyard.cluster.archives.limits import ArchiveError
 from fedyard.wire.answers import Artifact
-from fedyard.wire.command_line import Command
+from fedyard.wire.command_line import JSON, Command, print_json
 from fedyard.wire.plurals import counted
 
 REFUSED = 1
@@ -79,14 +79,19 @@ def _said(found: Artifact) -> str:
 @click.command("files", cls=Command)
 @click.argument("name")
 @click.option("--of", "ident", metavar="ARTIFACT", help="what is in this one")
+@JSON
 @click.pass_obj
-def files(folder: Folder, name: str, ident: str | None) -> None:
+def files(folder: Folder, name: str, ident: str | None, as_json: bool) -> None:
     """The initial files of project NAME, or what is in an archive of them."""
     client = client_of(folder)
     project = project_named(client, name)
     if ident is None:
+        initial = client.artifacts(project_id=project.id, kind="initial")
+        if as_json:
+            print_json(initial)
+            return
         table = Listing("artifact", "bytes", "state", "archive", "version", "flaw", ids=("artifact",))
-        for one in client.artifacts(project_id=project.id, kind="initial"):
+        for one in initial:
             archive = one.archive
             about = (archive.state, str(archive.version or ""), archive.flaw) if archive else ("", "", "")
             table.add_row(one.id, str(one.size_bytes), one.state, *about)
@@ -95,6 +100,9 @@ def files(folder: Folder, name: str, ident: str | None) -> None:
     found = client.artifact(ident)
     if found.files is None:
         raise UsageError(f"artifact {ident}: {_said(found)}")
+    if as_json:
+        print_json(found)
+        return
     contents = Listing("path", "bytes", "sha256")
     for file in found.files:
         contents.add_row(file.path, str(file.size_bytes), file.sha256)

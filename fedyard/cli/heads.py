@@ -14,7 +14,7 @@ from fedyard.agent.site import Folder, SiteError
 from fedyard.agent.state import State
 from fedyard.cli.common import FILE, client_of
 from fedyard.sealed.keys import words
-from fedyard.wire.command_line import Command
+from fedyard.wire.command_line import JSON, Command, print_json
 from fedyard.wire.durable import write_whole
 from fedyard.wire.plurals import counted
 from fedyard.wire.times import moment
@@ -24,8 +24,9 @@ from fedyard.wire.times import moment
 @click.option(
     "--to", type=FILE, metavar="FILE", help="write them there, for `fedyard-hub events verify --against FILE`"
 )
+@JSON
 @click.pass_obj
-def heads(folder: Folder, to: Path | None) -> int:
+def heads(folder: Folder, to: Path | None, as_json: bool) -> int:
     """How far the hub says its chains of events have come.
 
     The heads that it has signed. Exit code 1 if it has contradicted itself.
@@ -36,6 +37,9 @@ def heads(folder: Folder, to: Path | None) -> int:
     state = State(path)
     kept, faults = state.heads.all(), state.heads.head_faults()
     state.close()
+    if as_json:
+        print_json({"heads": kept, "faults": faults})
+        return 1 if faults else 0
     if to is not None:
         lines = [*kept, *(fault.head for fault in faults if fault.head is not None and fault.head not in kept)]
         if not to.parent.is_dir():

@@ -12,7 +12,7 @@ from fedyard.cli.common import client_of
 from fedyard.cli.listing import Listing
 from fedyard.client.client import Client
 from fedyard.client.streams import Announced, Results, Streams
-from fedyard.wire.command_line import Command, Group
+from fedyard.wire.command_line import JSON, Command, Group, print_json
 from fedyard.wire.stream_answers import Inference
 
 
@@ -61,11 +61,16 @@ def start(
 
 @click.command("list", cls=Command)
 @click.argument("project")
+@JSON
 @click.pass_obj
-def listed(folder: Folder, project: str) -> None:
+def listed(folder: Folder, project: str, as_json: bool) -> None:
     """Which inferences a PROJECT has, and how they go."""
+    found = streams_of(folder, project).inferences()
+    if as_json:
+        print_json(found)
+        return
     table = Listing("number", "result", "state", "workload", "from", "to", "why not")
-    for one in streams_of(folder, project).inferences():
+    for one in found:
         why = ": ".join(filter(None, (one.reason, one.detail)))
         table.add_row(
             str(one.number),

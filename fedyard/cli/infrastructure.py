@@ -9,7 +9,7 @@ from fedyard.actions.naming import project_named
 from fedyard.agent.site import Folder
 from fedyard.cli.common import client_of, state_told
 from fedyard.cli.listing import Listing
-from fedyard.wire.command_line import Command
+from fedyard.wire.command_line import JSON, Command, print_json
 
 
 @click.command("start", cls=Command)
@@ -52,12 +52,17 @@ def scale(folder: Folder, name: str, selectors: int) -> None:
 
 @click.command("parts", cls=Command)
 @click.argument("name")
+@JSON
 @click.pass_obj
-def parts(folder: Folder, name: str) -> None:
+def parts(folder: Folder, name: str, as_json: bool) -> None:
     """What runs of the infrastructure of project NAME, and where it is dialled."""
     client = client_of(folder)
+    found = client.project(project_named(client, name).id).parts or []
+    if as_json:
+        print_json(found)
+        return
     table = Listing("part", "where", "state", "ready", "reason", "inside", "outside", "id", ids=("id",))
-    for one in client.project(project_named(client, name).id).parts or []:
+    for one in found:
         ready = f"{one.ready} of {one.replicas}"
         inside, outside = (one.addresses.get(side, "") for side in ("inside", "outside"))
         table.add_row(
@@ -69,13 +74,18 @@ def parts(folder: Folder, name: str) -> None:
 @click.command("rounds", cls=Command)
 @click.argument("name")
 @click.option("--last", type=click.IntRange(1), default=20, metavar="N", help="so many, the newest first (20)")
+@JSON
 @click.pass_obj
-def rounds(folder: Folder, name: str, last: int) -> None:
+def rounds(folder: Folder, name: str, last: int, as_json: bool) -> None:
     """The rounds that the own coordinator of project NAME has led."""
     client = client_of(folder)
+    found = client.rounds(project_named(client, name).id, most=last)
+    if as_json:
+        print_json(found)
+        return
     headings = ("epoch", "round", "stage", "state", "reason", "since", "deadline", "counts", "metrics", "model")
     table = Listing(*headings)
-    for one in client.rounds(project_named(client, name).id, most=last):
+    for one in found:
         since, deadline = one.ended_at or max((each.at for each in one.stages), default=None), one.deadline_at
         table.add_row(
             str(one.epoch),

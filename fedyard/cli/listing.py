@@ -10,16 +10,10 @@ import sys
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-import click
-import msgspec
-
 from fedyard.wire.shown import Plain, shown
 
 if TYPE_CHECKING:  # rich is heavy, and an agent has no use for it
     from rich.console import Console
-
-JSON = click.option("--json", "as_json", is_flag=True, help="for programs: whole, as JSON")
-"""What every command has that shows something; its function gets `as_json` and calls `print_json`."""
 
 PIPE_WIDTH = 20_000
 """Columns of a "terminal" that is none."""
@@ -36,13 +30,6 @@ def terminal() -> Console:
     stream = sys.stdout
     raw = stream.raw if isinstance(stream, Plain) else stream
     return Console(file=raw, markup=False, emoji=False, width=None if raw.isatty() else PIPE_WIDTH)
-
-
-def print_json(value: object, *, one_line: bool = False) -> None:
-    """A value of structs, lists and dictionaries: indented, or with `one_line` as a line of many."""
-    text = msgspec.json.encode(value)
-    sys.stdout.write((text if one_line else msgspec.json.format(text, indent=2)).decode() + "\n")
-    sys.stdout.flush()
 
 
 class Listing:

@@ -14,7 +14,7 @@ from fedyard.agent.site import Folder
 from fedyard.cli.common import client_of, time_of
 from fedyard.sealed.errors import SealError
 from fedyard.wire import answers as a
-from fedyard.wire.command_line import Command
+from fedyard.wire.command_line import JSON, Command, print_json
 from fedyard.wire.shown import MAX_LINE, shown
 
 LOOK_AGAIN_S = 5
@@ -25,8 +25,9 @@ LOOK_AGAIN_S = 5
 @click.argument("run")
 @click.option("--follow", is_flag=True, help="until the run is finished")
 @click.option("--site", metavar="SITE", help="of this site only: its name or id")
+@JSON
 @click.pass_obj
-def logs(folder: Folder, run: str, follow: bool, site: str | None) -> int:
+def logs(folder: Folder, run: str, follow: bool, site: str | None, as_json: bool) -> int:
     """What the sites' tasks say while they work in a RUN.
 
     RUN: PROJECT/NUMBER, the run's id, or how that begins.
@@ -42,21 +43,26 @@ def logs(folder: Folder, run: str, follow: bool, site: str | None) -> int:
         pieces = client.logs(found.id, site_id=site_id, after=place, wait=wait)
         for piece in pieces:
             place = piece.at
-            good = _print_piece(courier, found, piece, names.get(piece.site_id, piece.site_id)) and good
+            name = names.get(piece.site_id, piece.site_id)
+            good = _print_piece(courier, found, piece, name, as_json=as_json) and good
         if not pieces:
             if finished or not follow:
                 return 0 if good else 1
             finished = client.run(found.id).finished
 
 
-def _print_piece(courier: Courier, run: a.Run, piece: a.LogPiece, name: str) -> bool:
-    """False if the piece cannot be trusted; then that is said in its place."""
+def _print_piece(courier: Courier, run: a.Run, piece: a.LogPiece, name: str, *, as_json: bool) -> bool:
+    """False if the piece cannot be trusted; then that is said in its place. as_json: a line of JSON for each piece."""
     where = f"{name} task {piece.task_seq} round {piece.round}"
     try:
         opened = piece_opened(courier, run, piece)
     except SealError as error:
         print(f"{where}: piece {piece.seq} is not shown ({error.slug}): {error}", file=sys.stderr)
         return False
+    if as_json:
+        about = {"site_id": piece.site_id, "site": name, "task": piece.task_seq, "round": piece.round}
+        print_json({**about, "seq": opened.seq, "at": time_of(opened.at), "text": opened.text}, one_line=True)
+        return True
     for line in opened.text.splitlines():
         print(f"{time_of(opened.at)} {where}  {shown(line, MAX_LINE)}", flush=True)
     return True

@@ -14,7 +14,7 @@ from fedyard.cli.common import FILE, client_of
 from fedyard.cli.listing import Listing
 from fedyard.client.client import Client
 from fedyard.wire import answers as a
-from fedyard.wire.command_line import Command
+from fedyard.wire.command_line import JSON, Command, print_json
 
 DIGITS_SHOWN = 16
 """Of a digest; enough to tell two models apart."""
@@ -24,8 +24,9 @@ DIGITS_SHOWN = 16
 @click.argument("project")
 @click.option("--get", "version", type=int, metavar="VERSION", help="this one as a file")
 @click.option("--to", type=FILE, metavar="FILE", help="where to: arrays as .npz, anything else as it is")
+@JSON
 @click.pass_obj
-def models(folder: Folder, project: str, version: int | None, to: Path | None) -> None:
+def models(folder: Folder, project: str, version: int | None, to: Path | None, as_json: bool) -> None:
     """The global models of a PROJECT. With --get and --to one of them as a file."""
     if (version is None) != (to is None):
         raise UsageError("--get VERSION and --to FILE go together")
@@ -33,7 +34,10 @@ def models(folder: Folder, project: str, version: int | None, to: Path | None) -
     found = project_named(client, project)
     made = client.models(found.id)
     if to is None:
-        _print(client, found, made)
+        if as_json:
+            print_json(made)
+        else:
+            _print(client, found, made)
         return
     wanted = next((model for model in made if model.version == version), None)
     if wanted is None:

@@ -33,7 +33,7 @@ from fedyard.cli.secrets import secret
 from fedyard.client.client import Client
 from fedyard.sealed.keys import fingerprint, words
 from fedyard.wire.answers import Project, TaskSpec
-from fedyard.wire.command_line import Command, Group, Words
+from fedyard.wire.command_line import JSON, Command, Group, Words, print_json
 from fedyard.wire.plurals import counted
 
 NO_ANSWER = 1
@@ -137,8 +137,9 @@ def _warn_of_unknown(folder: Folder, tasks: Sequence[TaskSpec]) -> None:
 @click.argument("name")
 @click.option("--set", "file", metavar="FILE", help="other tasks from the next run on, as in `project create`")
 @click.option("--accept", is_flag=True, help="what the hub shows is what this site's people want")
+@JSON
 @click.pass_obj
-def tasks(folder: Folder, name: str, file: str | None, accept: bool) -> None:
+def tasks(folder: Folder, name: str, file: str | None, accept: bool, as_json: bool) -> None:
     """The tasks of project NAME, and whether this site gave them."""
     if file and accept:
         raise click.UsageError("--set FILE and --accept exclude each other.", click.get_current_context())
@@ -158,6 +159,10 @@ def tasks(folder: Folder, name: str, file: str | None, accept: bool) -> None:
     state = State(folder.path / "state.sqlite")
     ours = state.runs.own_tasks(project.id)
     state.close()
+    if as_json:
+        digests = [(one, task_digest(one)) for one in project.tasks]
+        print_json([{**msgspec.to_builtins(one), "digest": it, "ours": it in ours} for one, it in digests])
+        return
     table = Listing("task", "model", "rounds", "parameters", "contract", "digest", "given by this site")
     for task in project.tasks:
         digest = task_digest(task)
@@ -169,12 +174,17 @@ def tasks(folder: Folder, name: str, file: str | None, accept: bool) -> None:
 
 
 @click.command("list", cls=Command)
+@JSON
 @click.pass_obj
-def list_projects(folder: Folder) -> None:
+def list_projects(folder: Folder, as_json: bool) -> None:
     """The projects that this site may see, and which of them it serves."""
     consents = folder.consents().all()
+    found = client_of(folder).projects()
+    if as_json:
+        print_json([{**msgspec.to_builtins(one), "served": _served(consents.get(one.id), one)} for one in found])
+        return
     table = Listing("project", "id", "served", "coordinator", "joining", "runs", "tasks", ids=("id",))
-    for project in client_of(folder).projects():
+    for project in found:
         its_tasks = ", ".join(f"{task.name} ({task.model}, {counted(task.rounds, 'round')})" for task in project.tasks)
         table.add_row(
             project.name,
@@ -262,12 +272,17 @@ def leave(folder: Folder, name: str) -> int:
 
 @click.command("members", cls=Command)
 @click.argument("name")
+@JSON
 @click.pass_obj
-def members(folder: Folder, name: str) -> None:
+def members(folder: Folder, name: str, as_json: bool) -> None:
     """Who takes part in project NAME, or asks to."""
     client = client_of(folder)
+    found = client.members(project_named(client, name).id)
+    if as_json:
+        print_json(found)
+        return
     table = Listing("site", "id", "state", "role", "notes", ids=("id",))
-    for member in client.members(project_named(client, name).id):
+    for member in found:
         table.add_row(member.site_name or "", member.site_id, member.state, member.role or "", member.notes or "")
     table.print()
 

@@ -12,9 +12,9 @@ from fedyard.actions.projects import start as begin
 from fedyard.actions.why import why_lines, why_of
 from fedyard.agent.site import Folder
 from fedyard.cli.common import client_of
-from fedyard.cli.listing import JSON, Listing, print_json, terminal
+from fedyard.cli.listing import Listing, terminal
 from fedyard.client.client import MAX_LONG_POLL_S, Client
-from fedyard.wire.command_line import Command, Group
+from fedyard.wire.command_line import JSON, Command, Group, print_json
 from fedyard.wire.plurals import counted
 from fedyard.wire.shown import MAX_LINE, shown
 

@@ -12,7 +12,7 @@ from fedyard.actions.site import UsageError
 from fedyard.agent.site import Folder
 from fedyard.cli.common import FILE, client_of
 from fedyard.cli.listing import Listing
-from fedyard.wire.command_line import Command, Group
+from fedyard.wire.command_line import JSON, Command, Group, print_json
 
 
 @click.command("set", cls=Command)
@@ -30,11 +30,15 @@ def set_secret(folder: Folder, project: str, name: str, file: Path | None) -> No
 
 @click.command("list", cls=Command)
 @click.argument("project")
+@JSON
 @click.pass_obj
-def listed(folder: Folder, project: str) -> None:
+def listed(folder: Folder, project: str, as_json: bool) -> None:
     """Which secrets a PROJECT has; what they are nobody is shown."""
     client = client_of(folder)
     found, names = client.secrets(project_named(client, project).id), names_of(client)
+    if as_json:
+        print_json(found)
+        return
     table = Listing("name", "set", "by", "")
     for one in found:
         table.add_row(

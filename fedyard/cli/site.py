@@ -32,7 +32,7 @@ from fedyard.cluster.conventions import ENROLMENT_TOKEN
 from fedyard.sealed.keys import fingerprint, words
 from fedyard.sealed.trust import Changed
 from fedyard.tasks.settings import Tasks
-from fedyard.wire.command_line import Command, Group, Words
+from fedyard.wire.command_line import JSON, Command, Group, Words, print_json
 from fedyard.wire.forgiving import forgive
 from fedyard.wire.statements import hex_groups
 from fedyard.wire.stopping import on_stop_signal
@@ -46,7 +46,7 @@ IDENTITY_CHANGED = 3
 @click.option("--name", required=True, metavar="NAME", help="this site's, for all to see")
 @click.option("--description", default="", metavar="TEXT", help="what the others should know of it")
 @click.option("--token-file", type=FILE, metavar="FILE", help=f"holds the enrolment token (or set {ENROLMENT_TOKEN})")
-@click.option("--data", multiple=True, metavar="NAME=FILE", help="e.g. train=train.csv")
+@click.option("--data", multiple=True, metavar="NAME=FILE", help="e.g. train=train.csv; docs/data.md")
 @click.option("--join", "joins", multiple=True, metavar="PROJECT", help="its id or name: join it once it exists")
 @click.option(
     "--coordinator",
@@ -109,7 +109,7 @@ def init(
             folder.enrol(settings, waiting=complain)
     print(f"wrote {folder.path / 'site.toml'}")
     for title, path in folder.data(settings).items():
-        if not path.is_file():
+        if not path.exists():
             print(f"warning: --data {title}={path}: there is no such file; a task that needs it fails", file=sys.stderr)
     for join in settings.join:
         whose = "the first one that the hub shows is believed" if join.coordinator == UNKNOWN else join.coordinator
@@ -170,18 +170,23 @@ def run_agent(folder: Folder) -> int:
 
 
 @click.command("whoami", cls=Command)
+@JSON
 @click.pass_obj
-def whoami(folder: Folder) -> None:
+def whoami(folder: Folder, as_json: bool) -> None:
     """Who the hub takes this site for."""
     me = client_of(folder).me()
+    if as_json:
+        print_json(me)
+        return
     print(f"{me.kind} {me.name} ({me.id}) at {folder.settings().hub}")
 
 
 @click.command("inbox", cls=Command)
 @click.option("--count", type=int, default=20, metavar="N", help="so many entries (20)")
 @click.option("--read", "seq", type=int, metavar="SEQ", help="write what this message holds to standard output")
+@JSON
 @click.pass_obj
-def inbox(folder: Folder, count: int, seq: int | None) -> None:
+def inbox(folder: Folder, count: int, seq: int | None, as_json: bool) -> None:
     """What came in lately."""
     path = folder.path / "state.sqlite"
     if not path.exists():
@@ -189,6 +194,10 @@ def inbox(folder: Folder, count: int, seq: int | None) -> None:
     state = State(path)
     if seq is not None:
         _read(state, seq)
+        return
+    if as_json:
+        print_json(state.inbox.latest(count))
+        state.close()
         return
     site_id = folder.site_id()
     table, sentences = Listing("seq", "at", "kind", "run", "round", "message", ids=("seq", "run")), []
@@ -226,8 +235,9 @@ def _read(state: State, seq: int) -> None:
 
 
 @click.command("receipts", cls=Command)
+@JSON
 @click.pass_obj
-def receipts(folder: Folder) -> int:
+def receipts(folder: Folder, as_json: bool) -> int:
     """This site's updates that are missing in their models.
 
     From the agent's own memory: the hub is not asked. Exit code 1 if there are any.
@@ -235,6 +245,9 @@ def receipts(folder: Folder) -> int:
     state = State(folder.path / "state.sqlite")
     missing = state.receipts.missing_receipts()
     state.close()
+    if as_json:
+        print_json(missing)
+        return 1 if missing else 0
     if not missing:
         print("no update of this site that the hub has accepted is known to be missing in its model")
         return 0
@@ -250,8 +263,9 @@ def receipts(folder: Folder) -> int:
 
 @click.command("egress", cls=Command)
 @click.option("--count", type=int, default=20, metavar="N", help="so many rows (20)")
+@JSON
 @click.pass_obj
-def egress(folder: Folder, count: int) -> None:
+def egress(folder: Folder, count: int, as_json: bool) -> None:
     """What has left this site.
 
     From the agent's own memory: the hub is not asked. Newest first; a log's text is not kept.
@@ -259,6 +273,9 @@ def egress(folder: Folder, count: int) -> None:
     state = State(folder.path / "state.sqlite")
     left = state.egress.latest(count)
     state.close()
+    if as_json:
+        print_json(left)
+        return
     names = {consent.project_id: consent.name for consent in folder.consents().all().values()}
     table = Listing("at", "what", "project", "run", "task", "round", "bytes", "norm", "sha256", "to", "said")
     for one in left:
@@ -279,14 +296,19 @@ def egress(folder: Folder, count: int) -> None:
 
 
 @click.command("consents", cls=Command)
+@JSON
 @click.pass_obj
-def consents(folder: Folder) -> None:
+def consents(folder: Folder, as_json: bool) -> None:
     """The projects that this site serves.
 
     Since when, under whom, and by whose word. Without the hub: what is in the folder is what counts.
     """
+    found = sorted(folder.consents().all().values(), key=lambda one: one.at)
+    if as_json:
+        print_json(found)
+        return
     pins = folder.trust(folder.settings()).pins()
-    for consent in sorted(folder.consents().all().values(), key=lambda one: one.at):
+    for consent in found:
         name = pins[consent.coordinator].name if consent.coordinator in pins else "this site"
         finger = fingerprint(consent.identity)
         until = "" if consent.live else f", left {time_of(consent.withdrawn_at)}"

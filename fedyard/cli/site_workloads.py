@@ -12,18 +12,22 @@ from fedyard.agent.spool import Spool
 from fedyard.cli.listing import Listing
 from fedyard.cluster.plan import Finding, Key, Wanted, finding_of
 from fedyard.cluster.port import ClusterError, Observed
-from fedyard.wire.command_line import Command
+from fedyard.wire.command_line import JSON, Command, print_json
 
 
 @click.command("workloads", cls=Command)
+@JSON
 @click.pass_obj
-def workloads(folder: Folder) -> None:
+def workloads(folder: Folder, as_json: bool) -> None:
     """What the hub wants to have run here, and what runs.
 
     From the agent's memory and this site's own cluster: the hub is not asked.
     """
     wanted = {one.key: one for one in Spool(folder.path).wanted()}
     there = {Key(one.id, one.attempt): one for one in _seen(folder)}
+    if as_json:
+        print_json({"wanted": list(wanted.values()), "there": list(there.values())})
+        return
     if not wanted and not there:
         print("nothing runs here, and nothing is wanted")
         return

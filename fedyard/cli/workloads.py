@@ -18,7 +18,7 @@ from fedyard.cli.listing import Listing
 from fedyard.client.client import Client
 from fedyard.client.transfer import Transfer
 from fedyard.wire import answers as a
-from fedyard.wire.command_line import Command, Group
+from fedyard.wire.command_line import JSON, Command, Group, print_json
 from fedyard.wire.shown import MAX_LINE, shown
 
 WAIT_S = 20
@@ -28,12 +28,17 @@ WAIT_S = 20
 @click.command("list", cls=Command)
 @click.argument("project")
 @click.option("--state", metavar="STATE", help="only those in this state, e.g. running")
+@JSON
 @click.pass_obj
-def listed(folder: Folder, project: str, state: str | None) -> None:
+def listed(folder: Folder, project: str, state: str | None, as_json: bool) -> None:
     """The workloads of a PROJECT, from old to new."""
     client = client_of(folder)
+    found = client.workloads(project_named(client, project).id, state=state)
+    if as_json:
+        print_json(found)
+        return
     table = Listing("workload", "where", "state", "attempt", "reason", "address", "id", ids=("id",))
-    for one in client.workloads(project_named(client, project).id, state=state):
+    for one in found:
         told = state_told(one.state, one.stop_at)
         address = one.addresses.get("outside") or one.addresses.get("inside") or ""
         reason = one.reason if one.exit_code is None else f"{one.reason} {one.exit_code}".strip()
@@ -191,14 +196,26 @@ def _say_how_it_is(workload: str, found: a.Workload) -> None:
 @click.command("files", cls=Command)
 @click.argument("workload")
 @click.option("--to", type=click.Path(path_type=Path, file_okay=False), help="a folder that its outputs are put into")
+@JSON
 @click.pass_obj
-def files(folder: Folder, workload: str, to: Path | None) -> None:
+def files(folder: Folder, workload: str, to: Path | None, as_json: bool) -> None:
     """What a WORKLOAD that is a job finds, and what it has left.
 
     WORKLOAD: PROJECT/NAME (of several the newest that goes on), or its id.
     """
     client = client_of(folder)
     found = client.workload(_named(client, workload))
+    if as_json:
+        print_json({"inputs": found.inputs, "outputs": found.outputs})
+    else:
+        _print_files(found)
+    for name, left in sorted(found.outputs.items()) if to is not None else ():
+        if left.stored_at and to is not None:
+            to.mkdir(parents=True, exist_ok=True)
+            Transfer(client).download(left.artifact_id, under(to, name), digest=left.digest)
+
+
+def _print_files(found: a.Workload) -> None:
     table = Listing("file", "bytes", "digest", "artifact", ids=("artifact",))
     for name, one in sorted(found.inputs.items()):
         table.add_row(f"inputs/{name}", str(one.size_bytes), one.digest[:12], one.artifact_id)
@@ -206,10 +223,6 @@ def files(folder: Folder, workload: str, to: Path | None) -> None:
         told = str(left.size_bytes) if left.stored_at else f"{left.size_bytes}, not stored yet"
         table.add_row(f"outputs/{name}", told, left.digest[:12], left.artifact_id)
     table.print()
-    for name, left in sorted(found.outputs.items()) if to is not None else ():
-        if left.stored_at and to is not None:
-            to.mkdir(parents=True, exist_ok=True)
-            Transfer(client).download(left.artifact_id, under(to, name), digest=left.digest)
 
 
 def _named(client: Client, text: str) -> str:

@@ -25,7 +25,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 if TYPE_CHECKING:  # numpy is heavy, and the agent itself has no use for it: only the hooks' processes load it
     from numpy.typing import NDArray
 
-    from fedyard.tasks.reading.labelled import Labelled
+    from fedyard.tasks.reading.tables import Table
+    from fedyard.tasks.sources import Source
 
 Arrays: TypeAlias = "Mapping[str, NDArray[Any]]"
 Content: TypeAlias = "Arrays | bytes"
@@ -81,7 +82,8 @@ def _nowhere(_text: str) -> None:
 
 @dataclass(frozen=True)
 class Context:
-    """Where a hook runs. data: name -> file, from the site's configuration. folder: private, kept for the run.
+    """Where a hook runs. data: name -> file or folder, from the site's configuration; `table` reads databases as
+    well. folder: private, kept for the run.
 
     project_id: empty where there is no project. keep: private, outlives runs: one folder for each project and task.
     results: by name, the models of the tasks that this one comes after; each is unpacked when it is asked for.
@@ -108,19 +110,26 @@ class Context:
     project_id: str = ""
     keep: Path = Path()
     results: Mapping[str, Content] = field(default_factory=dict)
+    sources: Mapping[str, Source] = field(default_factory=dict)
 
     @property
     def common_seed(self) -> int:
         """`seed`, by the name that says what it is: common to all sites of the round."""
         return self.seed
 
-    def table(self, name: str) -> Labelled:
-        """This site's data of that name as a table. Raises `TaskError` with line, column and remedy."""
-        from fedyard.tasks.reading.labelled import read_labelled  # noqa: PLC0415 - numpy is heavy, and the agent has no use for it
+    def table(self, name: str) -> Table:
+        """This site's data of that name as a table, whatever they lie in: a file, a folder, a database.
 
-        if name not in self.data:
-            raise TaskError(f"this site has no data {name!r}: name it in the [data] of site.toml")
-        return read_labelled(self.data[name], str(self.parameters.get("label", "")))
+        Raises `TaskError` with line, column and remedy.
+        """
+        from fedyard.tasks.reading import read  # noqa: PLC0415 - numpy is heavy, and the agent has no use for it
+        from fedyard.tasks.sources import Source  # noqa: PLC0415 - as above
+
+        if name in self.sources:
+            return read(self.sources[name])
+        if name in self.data:
+            return read(Source(str(self.data[name])))
+        raise TaskError(f"this site has no data {name!r}: name it in the [data] of site.toml")
 
 
 class Task(ABC):

@@ -159,6 +159,7 @@ class Hooks:
             log=self._logged,
             project_id=job.project_id,
             keep=keep,
+            sources=job.sources,
             results=Results(job.results, job.limit_bytes),
         )
 

@@ -9,6 +9,7 @@ import msgspec
 
 from fedyard.tasks.confined import Confinement
 from fedyard.tasks.privacy import Filter, Spent
+from fedyard.tasks.sources import Source
 
 Hook: TypeAlias = Literal["prepare", "train", "aggregate", "initial", "score"]
 """What an agent asks for; `aggregate` evaluates, too, and the parameters are validated before each."""
@@ -65,6 +66,7 @@ class Job(msgspec.Struct, frozen=True, tag=True):
     parameters: dict[str, object]
     data: dict[str, str]
     folder: str
+    sources: dict[str, Source] = {}
     model: Packed | None = None
     updates: list[Submitted] = []
     limit_bytes: int = 1_073_741_824

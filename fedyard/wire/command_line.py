@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import click
+import msgspec
 
 from fedyard.wire.forgiving import forgive
 from fedyard.wire.shown import plain_output
@@ -23,8 +24,18 @@ from fedyard.wire.version import __version__
 Outcome: TypeAlias = Callable[[Exception], tuple[int, str]]
 """Exit code and sentence for what a command has raised."""
 
+JSON = click.option("--json", "as_json", is_flag=True, help="for programs: whole, as JSON")
+"""What every command has that shows something; its function gets `as_json` and calls `print_json`."""
+
 MISTYPED = 2
 INTERRUPTED = 130
+
+
+def print_json(value: object, *, one_line: bool = False) -> None:
+    """A value of structs, lists and dictionaries: indented, or with `one_line` as a line of many."""
+    text = msgspec.json.encode(value)
+    sys.stdout.write((text if one_line else msgspec.json.format(text, indent=2)).decode() + "\n")
+    sys.stdout.flush()
 
 
 class Words(click.Option):

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from broker.routes import QUEUES
-from fedyard.wire.command_line import Command, Group
+from fedyard.wire.command_line import JSON, Command, Group, print_json
 from ops.cli.asked import Unfit, settings_of
 from ops.dead_letters import line, opened, page
 
@@ -16,23 +16,31 @@ _queue = click.option("--queue", type=click.Choice([queue.name for queue in QUEU
 
 @click.command("list", cls=Command)
 @_queue
+@JSON
 @click.pass_obj
-def list_letters(data: Path, queue: str | None) -> None:
+def list_letters(data: Path, queue: str | None, as_json: bool) -> None:
     """What lies there."""
     with opened(settings_of(data)) as letters:
         found = letters.list(queue)
+    if as_json:
+        print_json(found)
+        return
     print("\n".join(map(line, found)) or "there are no dead letters")
 
 
 @click.command("show", cls=Command)
 @click.argument("id")
+@JSON
 @click.pass_obj
-def show(data: Path, id: str) -> None:
+def show(data: Path, id: str, as_json: bool) -> None:
     """All that is known of one."""
     with opened(settings_of(data)) as letters:
         letter = letters.show(id)
     if letter is None:
         raise Unfit(f"there is no dead letter {id}; see fedyard-hub dead-letters list")
+    if as_json:
+        print_json(letter)
+        return
     print("\n".join(page(letter)))
 
 

@@ -12,7 +12,7 @@ import click
 
 from config.clock import SystemClock
 from domain.values import MAX_SIGN_IN_S, Role
-from fedyard.wire.command_line import Command, Group
+from fedyard.wire.command_line import JSON, Command, Group, print_json
 from fedyard.wire.times import DAY_S
 from ops import accounts
 from ops.cli.asked import FILE, Unfit, database_of, settings_of
@@ -111,10 +111,15 @@ def sign_in(data: Path, account: str, minutes: float) -> None:
 
 
 @click.command("list", cls=Command)
+@JSON
 @click.pass_obj
-def list_organisations(data: Path) -> None:
+def list_organisations(data: Path, as_json: bool) -> None:
     """All of them."""
-    for organisation in accounts.organisations(database_of(data)):
+    found = accounts.organisations(database_of(data))
+    if as_json:
+        print_json(found)
+        return
+    for organisation in found:
         print(f"{organisation.id}  {organisation.name}")
 
 

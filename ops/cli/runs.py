@@ -8,7 +8,7 @@ import click
 
 from config.clock import SystemClock
 from domain.states import WorkloadState
-from fedyard.wire.command_line import Command, Group
+from fedyard.wire.command_line import JSON, Command, Group, print_json
 from ops import workloads
 from ops.cli.asked import Unfit, database_of
 from ops.runs import line, listed, named
@@ -17,28 +17,39 @@ from ops.runs import why as reasons
 
 @click.command("list", cls=Command)
 @click.option("--state", type=click.Choice(("created", "running", "succeeded", "failed", "cancelled")))
+@JSON
 @click.pass_obj
-def list_runs(data: Path, state: str | None) -> None:
+def list_runs(data: Path, state: str | None, as_json: bool) -> None:
     """All of them, or those in one state."""
     database = database_of(data)
-    for run in listed(database, state=state):
+    found = listed(database, state=state)
+    if as_json:
+        print_json(found)
+        return
+    for run in found:
         print(line(database, run))
 
 
 @click.command("list", cls=Command)
 @click.option("--state", type=click.Choice(tuple(one.value for one in WorkloadState)), help="only those in this state")
+@JSON
 @click.pass_obj
-def list_workloads(data: Path, state: str | None) -> None:
+def list_workloads(data: Path, state: str | None, as_json: bool) -> None:
     """All of them, or those in one state: id, project and name, where, state and why, attempt, since when."""
     database = database_of(data)
-    for one in workloads.listed(database, state=state):
+    found = workloads.listed(database, state=state)
+    if as_json:
+        print_json(found)
+        return
+    for one in found:
         print(workloads.line(database, one))
 
 
 @click.command("why", cls=Command)
 @click.argument("run")
+@JSON
 @click.pass_obj
-def why(data: Path, run: str) -> None:
+def why(data: Path, run: str, as_json: bool) -> None:
     """What a RUN waits for, or a workload.
 
     RUN: PROJECT/NUMBER (the run's, or a deployment's), the run's id, or how that begins. Of a workload:
@@ -55,6 +66,9 @@ def why(data: Path, run: str) -> None:
         lines = list(workloads.why(database, workload, now))
     if lines is None:
         raise Unfit(f"there is no run {run}, and no workload; see fedyard-hub runs list, and workloads list")
+    if as_json:
+        print_json({"lines": lines})
+        return
     print("\n".join(lines))
 
 

@@ -12,7 +12,7 @@ from config.streams import open_streams
 from domain.ids import is_id
 from domain.states import AnnouncementState, QuarantineState
 from domain.stream_commands import PurgeRecords, ReplayRecord
-from fedyard.wire.command_line import Command, Group
+from fedyard.wire.command_line import JSON, Command, Group, print_json
 from fedyard.wire.plurals import counted
 from ops import matches
 from ops import streams as told
@@ -36,23 +36,31 @@ def status(data: Path) -> int:
 
 @click.command("models", cls=Command)
 @click.option("--state", type=click.Choice([each.value for each in AnnouncementState]), help="only those in this state")
+@JSON
 @click.pass_obj
-def models(data: Path, state: str | None) -> None:
+def models(data: Path, state: str | None, as_json: bool) -> None:
     """Federated models that were announced: their run, their workers, and what keeps them from having any."""
     images = open_streams(settings_of(data)).images.keys()
-    lines = [matches.announced(one) for one in matches.announcements(database_of(data), images, state)]
-    print("\n".join(lines) or "no model was announced")
+    found = matches.announcements(database_of(data), images, state)
+    if as_json:
+        print_json(found)
+        return
+    print("\n".join(map(matches.announced, found)) or "no model was announced")
 
 
 @click.command("list", cls=Command)
 @click.option(
     "--state", type=click.Choice([each.value for each in QuarantineState]), default="waiting", help="(waiting)"
 )
+@JSON
 @click.pass_obj
-def list_records(data: Path, state: str) -> None:
+def list_records(data: Path, state: str, as_json: bool) -> None:
     """Records that nobody understood, without what they hold."""
-    lines = [told.line(one) for one in told.quarantined(database_of(data), state)]
-    print("\n".join(lines) or f"no record is {state} in quarantine")
+    found = list(told.quarantined(database_of(data), state))
+    if as_json:
+        print_json(found)
+        return
+    print("\n".join(map(told.line, found)) or f"no record is {state} in quarantine")
 
 
 @click.command("show", cls=Command)

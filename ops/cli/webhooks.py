@@ -9,7 +9,7 @@ import click
 from config.clock import SystemClock
 from domain.commands import RedeliverWebhook
 from domain.ids import is_id
-from fedyard.wire.command_line import Command, Group
+from fedyard.wire.command_line import JSON, Command, Group, print_json
 from fedyard.wire.plurals import counted
 from fedyard.wire.times import SECOND
 from ops.accounts import decided
@@ -21,10 +21,14 @@ MAX_HOURS = 8760
 
 
 @click.command("list", cls=Command)
+@JSON
 @click.pass_obj
-def list_webhooks(data: Path) -> None:
+def list_webhooks(data: Path, as_json: bool) -> None:
     """All of them, with the host that they go to and what waits or has failed."""
     found = overview(database_of(data))
+    if as_json:
+        print_json(found)
+        return
     for one in found:
         state = f"{one.state} ({one.reason})" if one.reason else one.state
         owner = f"{one.owner_kind} {one.owner_id}"

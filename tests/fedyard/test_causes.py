@@ -102,16 +102,16 @@ ENDED = event(
             run(task((NORTH, "cancelled"), reason="aggregation_failed")),
             [event(9, "task_failed", reason="aggregation_failed", detail="aggregate: there was not enough memory")],
             (
-                "the coordinator west made no model in round 2 of task train: aggregation_failed: aggregate: there was not "
-                "enough memory"
+                "the coordinator west made no model in round 2 of task train: aggregation_failed: aggregate: there was "
+                "not enough memory"
             ),
         ),
         (  # a participant, who sees nobody else's seat
             run(task((NORTH, "cancelled"))),
             [ENDED],
             (
-                "round 2 of task train failed: quorum_not_met: 3 seats are needed in round 2 and 1 can still be had or have "
-                "come"
+                "round 2 of task train failed: quorum_not_met: 3 seats are needed in round 2 and 1 can still be had or "
+                "have come"
             ),
         ),
         (

@@ -53,6 +53,33 @@ def site(world: World, tmp_path, capsys):
     return made
 
 
+SHOWN_TO_PROGRAMS = (
+    "site whoami",
+    "site inbox",
+    "site egress",
+    "site receipts",
+    "site consents",
+    "site workloads",
+    "site keys",
+    "site fingerprint",
+    "site heads",
+    "project list",
+    "project members {project}",
+    "project tasks {project}",
+    "project files {project}",
+    "project parts {project}",
+    "project rounds {project}",
+    "project secret list {project}",
+    "project architecture list {project}",
+    "project configuration list {project}",
+    "project inference list {project}",
+    "workload list {project}",
+    "deployment list {project}",
+    "models {project}",
+    "run show",
+    "run matches {project}/1",
+)
+"""What answers with one JSON value."""
 UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
@@ -203,6 +230,15 @@ def test_from_init_to_a_stopped_and_restarted_run(site, tmp_path) -> None:
     assert "Other sites' seats are not yours to see" in east("run", "why", f"{project}/1")[1]
     assert north("run", "matches", f"{project}/1")[0] == 0
     assert "running" in east("run", "show")[1]
+    for line in SHOWN_TO_PROGRAMS:
+        code, out, _ = north(*(word.format(project=project) for word in line.split()), "--json")
+        assert code == 0, line
+        json.loads(out)
+    secrets = {(tmp_path / "north" / name).read_text().strip() for name in ("token", "identity.key")}
+    keys = {json.loads(file.read_text())["private"] for file in (tmp_path / "north" / "keys").glob("*.json")}
+    for line in ("site keys", "site fingerprint", "site whoami"):
+        out = north(*line.split(), "--json")[1]
+        assert not any(secret in out for secret in secrets | keys), line
     assert north("run", "stop", f"{project}/1", "--reason", "lunch") == (0, f"run {project}/1 is cancelled\n", "")
     assert "attempt 2 of run 1 is running" in north("run", "restart", f"{project}/1")[1]
     assert north("run", "stop", f"{project}/1")[0] == 0

@@ -103,6 +103,47 @@ def test_these_are_the_commands_of_people_at_sites() -> None:
     assert set(leaves(FEDYARD)) == nouns | {("models",), ("logs",), ("send",)}
 
 
+ACTS = {
+    "site": "init run portal rotate-keys revoke-key trust trust-hub",
+    "project": "create set join leave approve ready start stop scale",
+    "project secret": "set delete",
+    "project architecture": "put delete",
+    "project configuration": "put delete",
+    "project inference": "start stop delete",
+    "run": "start stop restart",
+    "workload": "start stop scale log",
+    "deployment": "start watch model send stop delete",
+    "": "send",
+}
+"""Commands that do something and say what came of it, or whose output is a text itself. All others have --json."""
+
+ACTS_AT_THE_HUB = {
+    "": "up embedded migrate sign-in restore",
+    "account": "create",
+    "enrolment": "create",
+    "dead-letters": "replay purge",
+    "events": "verify key",
+    "backup": "check",
+    "webhooks": "redeliver",
+    "streams": "status",
+    "streams quarantine": "show replay purge",
+    "policies": "apply",
+}
+
+
+@pytest.mark.parametrize(("root", "acts"), [(FEDYARD, ACTS), (HUB, ACTS_AT_THE_HUB)], ids=["site", "hub"])
+def test_what_shows_something_shows_it_to_programs_too(root: click.Group, acts: dict[str, str]) -> None:
+    without = set()
+    for path in leaves(root):
+        command: click.Command = root
+        for word in path:
+            assert isinstance(command, click.Group)
+            command = command.commands[word]
+        if not any("--json" in one.opts for one in command.params):
+            without.add(path)
+    assert without == {(*noun.split(), verb) for noun, verbs in acts.items() for verb in verbs.split()}
+
+
 @pytest.mark.parametrize("path", [*leaves(FEDYARD)], ids=" ".join)
 def test_every_command_of_a_site_says_what_it_is_for(capsys: pytest.CaptureFixture[str], path: tuple[str, ...]) -> None:
     assert main([*path, "--help"]) == 0

@@ -67,6 +67,7 @@ class Hooks:
             rounds=spec.rounds,
             parameters=spec.parameters,
             data={name: str(path) for name, path in self._at.folder.data(self._at.settings, policy).items()},
+            sources=self._at.folder.sources(self._at.settings, policy),
             folder=str(under(self._at.runs, run_id, str(task_seq))),
             model=model,
             updates=updates or [],

@@ -5,13 +5,14 @@ Sentences name lines and columns, never values, since they leave the site.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import difflib
 import gzip
 import io
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, cast
@@ -95,24 +96,34 @@ class Lines:
             yield line
 
 
-class Numbers:
-    """Cells as numbers, where they are beyond what float() takes, or where float() takes more than was meant."""
+def _no() -> bool:
+    return False
 
-    def __init__(self, file: str, separator: str) -> None:
-        self._file, self._separator = file, separator
+
+class Numbers:
+    """Cells as numbers, where they are beyond what float() takes, or where float() takes more than was meant.
+
+    separator: what parts the fields; a comma that does is no decimal mark. decimal: the mark, where people have said
+    it. commas: True if another column shows that commas are decimal marks.
+    """
+
+    def __init__(self, file: str, separator: str, decimal: str = "", commas: Callable[[], bool] = _no) -> None:
+        self._file, self._separator, self._decimal, self._commas_elsewhere = file, separator, decimal, commas
         self._points = self._commas = self._groups = ""
 
     def of(self, cell: str, where: str) -> float:
         """The number. Raises `TaskError`: where, what and remedy."""
         text = cell.strip()
         if is_number(text):
-            if "." in text:
+            if "." in text and self._decimal != ".":
                 self._points = self._points or where
                 self._one_mark()
             return float(text)
         if text.lower() in _TRUTH:
             return _TRUTH[text.lower()]
-        if self._separator != "," and WITH_COMMA.fullmatch(text):
+        if self._decimal == "," and WITH_COMMA.fullmatch(text):
+            return float(text.replace(",", "."))
+        if self._separator != "," and not self._decimal and WITH_COMMA.fullmatch(text):
             if GROUPS.fullmatch(text):
                 self._groups = self._groups or where
             else:
@@ -123,13 +134,15 @@ class Numbers:
 
     def end(self) -> None:
         """Called behind the last cell, when it is clear what the commas were."""
-        if self._groups and not self._commas:
+        if self._groups and not self._commas and not self._commas_elsewhere():
             raise TaskError(
                 f"{self._file}, {self._groups}: a comma before three digits may be a decimal comma or part thousands, "
                 "and no other number of the file tells: write decimal points, or no commas"
             )
 
     def _one_mark(self) -> None:
+        if self._points and self._decimal == ",":
+            raise TaskError(f"{self._file}, {self._points}: a decimal point, where site.toml says decimal = `,`")
         if self._points and (self._commas or self._groups):
             raise TaskError(
                 f"{self._file}: a decimal point in {self._points}, a comma in {self._commas or self._groups}: "
@@ -158,8 +171,8 @@ def quoting(error: csv.Error) -> str:
     return "its quotes do not close, or text stands beside them: put quotes around whole fields"
 
 
-def text_of(path: Path, stack: ExitStack) -> IO[str]:
-    """The file as text: unpacked, decoded as its mark says or as UTF-8, line ends made one."""
+def text_of(path: Path, stack: ExitStack, encoding: str = "") -> IO[str]:
+    """The file as text: unpacked, decoded as its mark says, else as `encoding` or UTF-8; line ends made one."""
     raw: IO[bytes] = stack.enter_context(path.open("rb"))
     if raw.read(2) == _GZIP:
         raw.seek(0)
@@ -170,7 +183,11 @@ def text_of(path: Path, stack: ExitStack) -> IO[str]:
     raw.seek(0)
     if start == _ZIP:
         raise TaskError(f"{path.name} is an Excel workbook or a zip archive: save it as CSV UTF-8")
-    encoding = next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8")
+    try:
+        codecs.lookup(encoding or "utf-8")
+    except LookupError:
+        raise TaskError(f"site.toml names an encoding for {path.name} that Python does not know") from None
+    encoding = next((name for mark, name in _MARKS.items() if start.startswith(mark)), encoding or "utf-8")
     return stack.enter_context(io.TextIOWrapper(raw, encoding=encoding, newline=None))
 
 
@@ -187,17 +204,24 @@ def trimmed(names: list[str]) -> list[str]:
     return names[:count]
 
 
-def separator_of(file: str, lines: Iterator[str], label: str) -> tuple[str, str]:
-    """What parts the fields, and the line of names: as a line `sep=` says, or as the label is found among the names."""
+def separator_of(file: str, lines: Iterator[str], label: str | None, named: str = "") -> tuple[str, str]:
+    """What parts the fields, and the line of names.
+
+    As `named` or a line `sep=` says, or as the label is found among the names; without either what makes most names.
+    """
     first = next((line for line in lines if line.strip()), None)
     if first is None:
         raise TaskError(f"{file} is empty: it needs a line with the columns' names, and rows")
-    said = re.fullmatch(r"\"?sep=(.)\"?\s*", first.lstrip("\ufeff"))
-    if said:
+    told = re.fullmatch(r"\"?sep=(.)\"?\s*", first.lstrip("\ufeff"))
+    if told:
         first = next((line for line in lines if line.strip()), None)
         if first is None:
             raise TaskError(f"{file} has nothing but a line `sep=`: it needs the columns' names, and rows")
-        return said[1], first
+        return told[1], first
+    if named:
+        return named, first
+    if label is None:
+        return max(SEPARATORS, key=lambda mark: len(_fields(first, mark))), first
     found = [mark for mark in SEPARATORS if label in _fields(first, mark)]
     if len(found) == 1:
         return found[0], first
