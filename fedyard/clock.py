@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 import threading
@@ -49,6 +50,11 @@ def draw_key() -> str:
 def draw_secret() -> str:
     """A bearer token: 256 random bits, URL-safe, prefixed so that leaks can be searched for."""
     return "fyd_" + secrets.token_urlsafe(32)
+
+
+def draw_bytes(count: int) -> bytes:
+    """So many bytes of the operating system's generator, for noise that protects somebody."""
+    return os.urandom(count)
 
 
 def jitter(seconds: float, spread: float = 0.25) -> float:
