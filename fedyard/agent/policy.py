@@ -12,6 +12,7 @@ from typing import Annotated, Final, TypeAlias
 import msgspec
 
 from fedyard.agent.consents import Consent, means
+from fedyard.tasks.privacy import Privacy
 
 ALL_OTHERS: Final = "*"
 """The section for projects that have none of their own."""
@@ -22,10 +23,12 @@ ProjectName: TypeAlias = Annotated[str, msgspec.Meta(min_length=1, max_length=10
 class ProjectPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What holds for one project. Without a field the site's own word for all projects holds.
 
-    data: name -> file, in place of [data]: a task of this project gets these alone.
+    data: name -> file, in place of [data]: a task of this project gets these alone. privacy: updates leave clipped and
+    with noise.
     """
 
     data: dict[str, str] | None = None
+    privacy: Privacy | None = None
 
     def data_of(self, site: Mapping[str, str]) -> Mapping[str, str]:
         """What a task of this project may read: name -> file. site: [data]."""

@@ -26,6 +26,8 @@ from fedyard.tasks import Content, Context, Metrics, Result, Stopped, Task, Task
 from fedyard.tasks.arrays import Updates, norm_of, pack, unpack
 from fedyard.tasks.frames import Frames
 from fedyard.tasks.metrics import finite
+from fedyard.tasks.privacy.accounting import BudgetSpent, spent_with
+from fedyard.tasks.privacy.noise import filtered
 from fedyard.tasks.registry import task_of
 from fedyard.wire.forgiving import forgive
 from fedyard.wire.shown import shown
@@ -33,6 +35,8 @@ from fedyard.wire.shown import shown
 MAX_REASON = 500
 MAX_LEFT_OUT = 200
 """Characters of what is said of one update that a task cannot use."""
+HIDDEN = "it failed, and why is for this site's own people, since they add noise to what leaves"
+"""In place of a sentence that may tell of data."""
 LARGE_SUFFIX = ".packed"
 FOR_EVER_S = 3600.0
 
@@ -57,7 +61,8 @@ class Hooks:
         except Exception as error:  # noqa: BLE001 - a task may raise anything
             if not isinstance(error, TaskError):
                 self._logged(f"{job.hook} ended with a {type(error).__name__}")
-            return jobs.Finished(error=reason_of(error, job.hook))
+            hidden = job.filter is not None and self._task is not None and not isinstance(error, BudgetSpent)
+            return jobs.Finished(error=f"{job.hook}: {HIDDEN}" if hidden else reason_of(error, job.hook))
         return msgspec.structs.replace(finished, seconds=clock.monotonic() - start)
 
     def _call(self, job: jobs.Job) -> jobs.Finished:
@@ -72,6 +77,9 @@ class Hooks:
                 metrics=finite(first.metrics, context.log),
                 norm=norm_of(first.content),
             )
+        spent = None
+        if job.filter is not None and job.hook in ("prepare", "train"):
+            spent = spent_with(job.filter)  # before any work that could not leave
         if not self._prepared:
             task.prepare(context)
             self._prepared = True
@@ -82,9 +90,13 @@ class Hooks:
             if model is None:
                 raise TaskError("there is no model to score")
             return jobs.Finished(metrics=finite(task.score(context, model), context.log))
-        result = task.train(context, model)
-        packed = self._packed(job, context, _result(result, job.hook))
-        return jobs.Finished(packed=packed, metrics=finite(result.metrics, context.log), norm=norm_of(result.content))
+        result = _result(task.train(context, model), job.hook)
+        if job.filter is not None:
+            result = Result(filtered(result.content, model, job.filter.privacy), result.metrics)
+        packed = self._packed(job, context, result)
+        return jobs.Finished(
+            packed=packed, metrics=finite(result.metrics, context.log), norm=norm_of(result.content), spent=spent
+        )
 
     def _aggregated(self, job: jobs.Job, context: Context, task: Task) -> jobs.Finished:
         """The model out of the updates that the task can use; it says of which it cannot, and is asked again."""

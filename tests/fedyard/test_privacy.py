@@ -49,10 +49,13 @@ def test_epsilon_is_the_one_that_tables_of_the_normal_distribution_give() -> Non
 @pytest.mark.parametrize("released", [[(4.0, 10)], [(3.0, 2), (8.0, 5)]])
 def test_other_accountants_find_the_same_or_a_little_more(released) -> None:
     found = epsilon_of([Released(*one) for one in released], 1e-6)
-    by_renyi, by_distribution = rdp.RdpAccountant(), pld.privacy_loss_distribution.identity(value_discretization_interval=1e-3)
-    for noise, count in released:
-        by_renyi.compose(dp_accounting.GaussianDpEvent(noise / 2), count)
-        one = pld.privacy_loss_distribution.from_gaussian_mechanism(noise / 2, value_discretization_interval=1e-3)
+    by_renyi, by_distribution = (
+        rdp.RdpAccountant(),
+        pld.privacy_loss_distribution.identity(value_discretization_interval=1e-3),
+    )
+    for size, count in released:
+        by_renyi.compose(dp_accounting.GaussianDpEvent(size / 2), count)
+        one = pld.privacy_loss_distribution.from_gaussian_mechanism(size / 2, value_discretization_interval=1e-3)
         by_distribution = by_distribution.compose(one.self_compose(count))
     assert found <= by_renyi.get_epsilon(1e-6) <= 1.15 * found
     assert found <= by_distribution.get_epsilon_for_delta(1e-6) <= 1.01 * found

@@ -39,6 +39,7 @@ from fedyard.agent.state.records import (
     Seat,
     made_of,
 )
+from fedyard.agent.state.releases import BudgetState, Releases
 from fedyard.agent.state.results import Results
 from fedyard.agent.state.runs import KEEP_ENDED_RUNS, Runs
 from fedyard.agent.state.schema import PRIVATE, opened
@@ -50,6 +51,7 @@ __all__ = [
     "KEEP_ENTRIES",
     "MAX_HELD",
     "Body",
+    "BudgetState",
     "Egress",
     "LeftOut",
     "LogPiece",
@@ -75,6 +77,7 @@ class State:
         self.bodies = Bodies(self._db, self._lock)
         self.seats = Seats(self._db, self._lock)
         self.results = Results(self._db, self._lock)
+        self.releases = Releases(self._db, self._lock)
         self.logs = Logs(self._db, self._lock)
         self.runs = Runs(self._db, self._lock)
         self.receipts = Receipts(self._db, self._lock)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import msgspec
 
+from fedyard.agent.state import releases
 from fedyard.agent.state.part import Part, Transaction
 from fedyard.agent.state.records import LeftOut, Made, Outgoing
+from fedyard.clock import micros_now
 from fedyard.sealed.sealing import Digests
+from fedyard.tasks.privacy import Spent
 
 
 class Results(Part):
@@ -34,11 +37,15 @@ class Results(Part):
             norm,
         )
 
-    def keep_made(self, made: Made) -> None:
+    def keep_made(self, made: Made, spent: Spent | None = None) -> None:
+        """spent: what an update has cost that left with noise; it is on record as soon as the update is."""
         numbers, left_out = msgspec.json.encode(made.metrics), msgspec.json.encode(made.left_out)
         digests = msgspec.json.encode(made.digests)
         row = (made.entry_seq, made.run_id, made.packed, made.file, numbers, left_out, digests, made.norm)
-        self._write("INSERT OR REPLACE INTO results VALUES (?,?,?,?,?,?,?,?)", row)
+        with self._lock, Transaction(self._db):
+            self._db.execute("INSERT OR REPLACE INTO results VALUES (?,?,?,?,?,?,?,?)", row)
+            if spent is not None:
+                releases.keep(self._db, made.entry_seq, made.run_id, spent, micros_now())
 
     def outgoing(self, entry_seq: int, run_id: str | None) -> Outgoing | None:
         """A large payload on its way because of an entry; run_id as for `made`."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from fedyard.agent.state import egress
+from fedyard.agent.state import egress, releases
 from fedyard.agent.state.part import Part, Transaction
 from fedyard.agent.state.records import Egress, RunTask, made_of
 from fedyard.sealed.sealing import Digests
@@ -38,6 +38,7 @@ class Runs(Part):
             self._db.execute("DELETE FROM bodies WHERE run_id = ? AND kind IN ('update', 'model')", (run_id,))
             for table in ("reports", "results", "outgoing", "sealed_out"):
                 self._db.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))
+            releases.forget_run(self._db, run_id)
             self._db.execute("DELETE FROM seats WHERE run_id = ?", (run_id,))
             self._db.execute("UPDATE entries SET done = 1 WHERE run_id = ?", (run_id,))
             self._db.execute("DELETE FROM receipts WHERE run_id = ? AND outcome != 'missing'", (run_id,))

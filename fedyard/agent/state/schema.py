@@ -79,6 +79,12 @@ CREATE TABLE IF NOT EXISTS egress (
     size_bytes INTEGER NOT NULL, digest TEXT NOT NULL, seal TEXT NOT NULL, norm REAL, metrics_json BLOB NOT NULL,
     count INTEGER NOT NULL, text TEXT NOT NULL, outcome TEXT NOT NULL,
     UNIQUE (run_id, task_seq, round, kind, digest, seal));
+CREATE TABLE IF NOT EXISTS releases (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, project_id TEXT NOT NULL, run_id TEXT NOT NULL, task_seq INTEGER NOT NULL,
+    round INTEGER NOT NULL, entry_seq INTEGER NOT NULL, at INTEGER NOT NULL, noise REAL NOT NULL, clip REAL NOT NULL,
+    kept INTEGER NOT NULL DEFAULT 0, epsilon REAL, delta REAL);
+CREATE INDEX IF NOT EXISTS releases_of_project ON releases (project_id, noise);
+CREATE INDEX IF NOT EXISTS releases_of_run ON releases (run_id, task_seq, round);
 CREATE TABLE IF NOT EXISTS sent (key TEXT PRIMARY KEY, at INTEGER NOT NULL, body_json BLOB NOT NULL);
 """
 LATER = (

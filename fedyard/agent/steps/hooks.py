@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from fedyard.agent.paths import under
 from fedyard.agent.patience import Overtaken
+from fedyard.agent.policy import ProjectPolicy
 from fedyard.agent.state import LeftOut, Made, Seat
 from fedyard.agent.steps.common import Common, task_of
 from fedyard.agent.steps.holding import Holding
+from fedyard.clock import micros_now
 from fedyard.sealed.sealing import Digests
 from fedyard.tasks import jobs
+from fedyard.tasks.privacy import Filter, Privacy, may_leave
 from fedyard.wire.answers import Entry, TaskSpec
+
+MAX_SAID = 500
+"""Characters of one call to `context.log` that go to this site's own log."""
 
 
 class Hooks:
@@ -34,9 +42,10 @@ class Hooks:
         packed = finished.packed
         assert packed is not None
         assert entry.run_id is not None
-        metrics = {**finished.metrics, **more}
+        metrics = may_leave({**finished.metrics, **more}, self._holding.policy(entry).privacy)
         self._at.state.results.keep_made(
-            Made(entry.seq, entry.run_id, packed.content, packed.file, metrics, left_out, digests, finished.norm)
+            Made(entry.seq, entry.run_id, packed.content, packed.file, metrics, left_out, digests, finished.norm),
+            finished.spent,
         )
 
     def call(
@@ -51,10 +60,11 @@ class Hooks:
         run_id, task_seq = task_of(entry)
         self._at.patience.go_on(entry)
         policy = self._holding.policy(entry)
+        blind = hook == "initial" and policy.privacy is not None  # a first model has no noise
         model = None
         if hook in ("train", "score") and seat and seat.model_id:
             model = jobs.packed(self._at.payloads.model(entry, seat.model_id, start=True).content)
-        project_id, number = entry.project_id or "", entry.round or 1
+        project_id = entry.project_id or ""
         job = jobs.Job(
             hook=hook,
             model_name=spec.model,
@@ -66,24 +76,56 @@ class Hooks:
             round=entry.round or 1,
             rounds=spec.rounds,
             parameters=spec.parameters,
-            data={name: str(path) for name, path in self._at.folder.data(self._at.settings, policy).items()},
-            sources=self._at.folder.sources(self._at.settings, policy),
+            data={} if blind else self._data(policy),
+            sources={} if blind else self._at.folder.sources(self._at.settings, policy),
             folder=str(under(self._at.runs, run_id, str(task_seq))),
             model=model,
             updates=updates or [],
             limit_bytes=self._at.settings.tasks.content_limit_bytes,
             project_id=project_id,
             keep=str(under(self._at.kept, project_id, spec.name)) if project_id else "",
+            filter=self._filter(entry, hook, policy.privacy),
         )
         finished = self._at.children.call(
             job,
             lambda: (
                 self._at.patience.unwanted(entry) or not self._at.courier.directories.consents.serves(entry.project_id)
             ),
-            lambda text: self._at.logs.add(project_id, run_id, task_seq, number, text),
+            lambda text: self._said(entry, policy.privacy, text),
         )
+        if policy.privacy is not None and hook == "train":
+            finished = self._counted(entry, finished)
+        if policy.privacy is not None and finished is not None:
+            finished = msgspec.structs.replace(finished, metrics=may_leave(finished.metrics, policy.privacy))
         if finished is None:
             self._at.patience.go_on(entry)
             self._holding.consented(entry)
             raise Overtaken
         return finished
+
+    def _data(self, policy: ProjectPolicy) -> dict[str, str]:
+        return {name: str(path) for name, path in self._at.folder.data(self._at.settings, policy).items()}
+
+    def _filter(self, entry: Entry, hook: jobs.Hook, privacy: Privacy | None) -> Filter | None:
+        """What is done to an update; a place in the project's budget is reserved before one is made."""
+        if privacy is None:
+            return None
+        if hook == "train":
+            return Filter(privacy, self._at.state.releases.reserve(entry, privacy, micros_now()))
+        return Filter(privacy, self._at.state.releases.of(entry.project_id or ""))
+
+    def _counted(self, entry: Entry, finished: jobs.Finished | None) -> jobs.Finished | None:
+        """An update that has to have noise; its place is given back if there is none."""
+        if finished is not None and not finished.error and finished.spent is None:
+            finished = jobs.Finished(error="train: this site adds noise to updates, and this one came without any")
+        if finished is None or finished.error:
+            self._at.state.releases.give_back(entry)
+        return finished
+
+    def _said(self, entry: Entry, privacy: Privacy | None, text: str) -> None:
+        """What a hook says goes to the coordinator, or, where updates leave with noise, to this site's own log."""
+        run_id, task_seq = task_of(entry)
+        if privacy is None:
+            self._at.logs.add(entry.project_id or "", run_id, task_seq, entry.round or 1, text)
+        else:
+            self._at.log("a hook said", run=run_id, task=task_seq, round=entry.round, text=text[:MAX_SAID])

@@ -1,0 +1,164 @@
+"""What a project's privacy budget is counted over: in the agent's memory, and in the process of a task's hooks."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from fedyard.agent.state import Made, State
+from fedyard.tasks import Result, Task, TaskError
+from fedyard.tasks.arrays import unpack
+from fedyard.tasks.hooks import HIDDEN, Hooks
+from fedyard.tasks.jobs import Job
+from fedyard.tasks.privacy import Filter, Privacy, Released, Spent
+from fedyard.wire.answers import Entry
+
+PRIVACY = Privacy(clip=1.0, noise=4.0, epsilon=8.0)
+SPENT = Spent(2.5, 1e-6)
+
+
+@pytest.fixture
+def state(tmp_path):
+    made = State(tmp_path / "state.sqlite")
+    yield made
+    made.close()
+
+
+def entry(seq: int = 1, run_id: str = "r", project_id: str = "p", round_: int = 1) -> Entry:
+    at = datetime.now(UTC)
+    return Entry(
+        seq=seq, kind="round_started", created_at=at, project_id=project_id, run_id=run_id, task_seq=1, round=round_
+    )
+
+
+def made(seq: int = 1, run_id: str = "r") -> Made:
+    return Made(seq, run_id, b"noised", "", {})
+
+
+def test_an_update_that_is_being_made_counts_for_all_others(state) -> None:
+    assert state.releases.reserve(entry(1), PRIVACY, 1) == []
+    assert state.releases.reserve(entry(2, "other"), PRIVACY, 2) == [Released(4.0, 1)]
+    assert state.releases.reserve(entry(3, project_id="another"), PRIVACY, 3) == []
+    assert state.releases.of("p") == [Released(4.0, 2)]
+
+
+def test_a_hook_that_is_called_again_takes_the_same_place(state) -> None:
+    state.releases.reserve(entry(1), PRIVACY, 1)
+    assert state.releases.reserve(entry(1), PRIVACY, 2) == []
+    state.results.keep_made(made(1), SPENT)
+    assert state.releases.of("p") == [Released(4.0, 1)]
+
+
+def test_where_nothing_was_made_the_place_is_given_back(state) -> None:
+    state.releases.reserve(entry(1), PRIVACY, 1)
+    state.releases.give_back(entry(1))
+    state.releases.reserve(entry(2, "ended"), PRIVACY, 1)
+    state.runs.forget_run("ended")
+    assert state.releases.of("p") == []
+
+
+def test_what_was_kept_stays_counted_over_restarts_and_whatever_ends(state, tmp_path) -> None:
+    state.releases.reserve(entry(1), PRIVACY, 1)
+    state.results.keep_made(made(1), SPENT)
+    state.releases.give_back(entry(1))
+    state.results.forget_made(1)
+    state.runs.forget_run("r")
+    again = State(tmp_path / "state.sqlite")
+    assert again.releases.of("p") == [Released(4.0, 1)]
+    found = again.releases.spent()
+    assert [(one.project_id, one.updates, one.epsilon, one.delta) for one in found] == [("p", 1, 2.5, 1e-6)]
+    again.close()
+
+
+def test_an_update_made_anew_for_the_same_entry_is_a_second_one(state) -> None:
+    for _ in range(2):  # a hub whose history went back
+        state.releases.reserve(entry(1), PRIVACY, 1)
+        state.results.keep_made(made(1), SPENT)
+    assert state.releases.of("p") == [Released(4.0, 2)]
+
+
+def test_noise_of_another_size_is_told_apart(state) -> None:
+    for seq, noise in ((1, 4.0), (2, 2.0), (3, 4.0)):
+        state.releases.reserve(entry(seq), Privacy(clip=1.0, noise=noise, epsilon=8.0), 1)
+    assert state.releases.of("p") == [Released(2.0, 1), Released(4.0, 2)]
+
+
+def test_an_update_without_a_place_is_not_kept(state) -> None:
+    with pytest.raises(LookupError):
+        state.results.keep_made(made(1), SPENT)
+    assert state.results.made(1, "r") is None
+
+
+# ---------------------------------------------------------------- in the process of the hooks
+
+
+class Exact(Task):
+    """Hands over what its parameters say, and metrics."""
+
+    def prepare(self, context) -> None:
+        if context.parameters.get("unprepared"):
+            raise TaskError("the oldest patient is 104")
+
+    def train(self, context, model) -> Result:
+        if context.parameters.get("fails"):
+            raise TaskError("the oldest patient is 104")
+        if context.parameters.get("bytes"):
+            return Result(b"all rows")
+        return Result({"w": np.full(100_000, 50.0)}, {"samples": 104.0})
+
+    def validate(self, parameters) -> None:
+        if parameters.get("wrong"):
+            raise TaskError("parameters are wrong")
+
+
+def run(tmp_path, hook: str = "train", released: int = 0, **parameters: object):
+    model = f"{__name__}:Exact"
+    job = Job(
+        hook=hook,
+        model_name=model,
+        allowed=[model],
+        site_id="s",
+        run_id="r",
+        task="t",
+        task_seq=1,
+        round=1,
+        rounds=1,
+        parameters=parameters,
+        data={},
+        folder=str(tmp_path / "runs"),
+        filter=Filter(PRIVACY, [Released(4.0, released)] if released else []),
+    )
+    return Hooks(threading.Event()).run(job)
+
+
+def test_what_is_packed_is_clipped_and_has_noise(tmp_path) -> None:
+    finished = run(tmp_path)
+    packed = unpack(finished.packed.where)["w"]
+    assert abs(packed.std() / 4.0 - 1) < 0.05
+    assert abs(packed.mean()) < 0.1
+    assert finished.norm == pytest.approx(np.linalg.norm(packed))
+    assert finished.spent.epsilon == pytest.approx(2.2540846, abs=1e-6)  # by the closed form with 50 digits
+
+
+@pytest.mark.parametrize("hook", ["prepare", "train"])
+def test_nothing_is_computed_once_the_budget_is_spent(tmp_path, hook) -> None:
+    finished = run(tmp_path, hook, released=1000, fails=True, unprepared=True)
+    assert "budget" in finished.error
+    assert finished.packed is None
+
+
+@pytest.mark.parametrize(("hook", "how"), [("prepare", "unprepared"), ("train", "fails")])
+def test_no_sentence_on_data_leaves(tmp_path, hook, how) -> None:
+    assert run(tmp_path, hook, **{how: True}).error == f"{hook}: {HIDDEN}"
+
+
+def test_what_is_wrong_with_the_parameters_is_told(tmp_path) -> None:
+    assert run(tmp_path, wrong=True).error == "train: parameters are wrong"
+
+
+def test_bytes_do_not_leave(tmp_path) -> None:
+    finished = run(tmp_path, bytes=True)
+    assert (finished.error, finished.packed, finished.spent) == (f"train: {HIDDEN}", None, None)
