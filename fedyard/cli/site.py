@@ -1,4 +1,4 @@
-"""`fedyard site`: init, run (the agent), whoami, inbox, egress, receipts, consents; keys, heads, workloads beside."""
+"""`fedyard site`: init, run (the agent), whoami, inbox, egress, receipts, consents; keys, heads and more beside."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from fedyard.cli.heads import heads, trust_hub
 from fedyard.cli.heads import told as told_of_heads
 from fedyard.cli.listing import Listing
 from fedyard.cli.portal import portal
+from fedyard.cli.site_privacy import privacy
 from fedyard.cli.site_workloads import workloads
 from fedyard.client.errors import Refused, Unreachable
 from fedyard.clock import micros_now
@@ -326,6 +327,7 @@ site = Group(
         whoami,
         inbox,
         egress,
+        privacy,
         receipts,
         consents,
         workloads,

@@ -27,8 +27,7 @@ class BudgetState(msgspec.Struct, frozen=True):
     updates: int
     without: int
     epsilon: float
-    delta: float
-    noise: float
+    delta: float | None
     at: Micros
 
 
@@ -70,13 +69,22 @@ class Releases(Part):
         """By project, what has been spent."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT project_id, count(*), (SELECT count(*) FROM egress WHERE kind = 'update' AND project_id ="
-                " one.project_id AND NOT EXISTS (SELECT 1 FROM releases AS known WHERE known.kept AND known.run_id ="
-                " egress.run_id AND known.task_seq = egress.task_seq AND known.round = egress.round)),"
-                " epsilon, delta, noise, at, max(id) FROM releases AS one WHERE kept GROUP BY project_id"
-                " ORDER BY project_id"
+                "SELECT project_id, count(*), epsilon, delta, at, max(id) FROM releases WHERE kept GROUP BY project_id"
+                " ORDER BY project_id"  # what stands beside max(id) is of that row
             ).fetchall()
-        return [BudgetState(*row[:7]) for row in rows]
+        return [
+            BudgetState(project_id, count, self.without(project_id), epsilon, delta, at)
+            for project_id, count, epsilon, delta, at, _ in rows
+        ]
+
+    def without(self, project_id: str) -> int:
+        """Updates of a project on record that left without noise."""
+        return self._value(
+            "SELECT count(*) FROM egress WHERE kind = 'update' AND project_id = ? AND NOT EXISTS (SELECT 1 FROM"
+            " releases WHERE kept AND releases.run_id = egress.run_id AND releases.task_seq = egress.task_seq AND"
+            " releases.round = egress.round)",
+            (project_id,),
+        )
 
 
 def keep(db: sqlite3.Connection, entry_seq: int, run_id: str, spent: Spent, now: Micros) -> None:
