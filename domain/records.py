@@ -239,7 +239,11 @@ class Run(Record, frozen=True):
 
 
 class TaskRun(Record, frozen=True):
-    """spec_json: its `TaskSpec` as the run started. model_message_id: the newest global model."""
+    """spec_json: its `TaskSpec` as the run started. model_message_id: the newest global model.
+
+    best_round, best_version, best_value: by the metric that its spec names, of its rounds so far; None before there is
+    one. watched_value: the best of what decides when it stops early; rounds_without: with that metric, since.
+    """
 
     TABLE = "task_runs"
     id: Id
@@ -254,10 +258,19 @@ class TaskRun(Record, frozen=True):
     model_message_id: Id | None = None
     started_at: Micros | None = None
     ended_at: Micros | None = None
+    best_round: int | None = None
+    best_version: int | None = None
+    best_value: float | None = None
+    watched_value: float | None = None
+    rounds_without: int = 0
 
 
 class Round(Record, frozen=True):
-    """quorum: seats needed. deadline_at: of its present stage. metrics_json: the coordinator's, once aggregated."""
+    """quorum: seats needed. deadline_at: of its present stage. metrics_json: the coordinator's, once aggregated.
+
+    drawn: how many seats were drawn for it; None where all take part. model_version: of its model, as soon as that is
+    there. score_json: the mean of the sites' scores.
+    """
 
     TABLE = "rounds"
     KEY = ("task_run_id", "number")
@@ -273,12 +286,16 @@ class Round(Record, frozen=True):
     ended_at: Micros | None = None
     metrics_json: str = "{}"
     model_message_id: Id | None = None
+    drawn: int | None = None
+    model_version: int | None = None
+    score_json: str = "{}"
 
 
 class Seat(Record, frozen=True):
     """A site's place in a task run. round: the one it takes part in (the next one after a rejoin).
 
-    report_seq: its last report. metrics_json and update_message_id: of its last submit.
+    report_seq: its last report. metrics_json and update_message_id: of its last submit. score_json: what it said last
+    of a model; score_round: of that of which round, 0: of none.
     """
 
     TABLE = "seats"
@@ -293,6 +310,22 @@ class Seat(Record, frozen=True):
     state_at: Micros
     metrics_json: str = "{}"
     update_message_id: Id | None = None
+    score_json: str = "{}"
+    score_round: int = 0
+
+
+class Score(Record, frozen=True):
+    """What a site said of a round's model. reason: why it has no score, where it said that."""
+
+    TABLE = "scores"
+    KEY = ("task_run_id", "round", "site_id")
+    task_run_id: Id
+    round: int
+    site_id: Id
+    run_id: Id
+    metrics_json: str
+    reason: str
+    scored_at: Micros
 
 
 class Submission(Record, frozen=True):
@@ -820,6 +853,7 @@ RECORDS: tuple[type[Record], ...] = (
     TaskRun,
     Round,
     Seat,
+    Score,
     Submission,
     Message,
     LogHead,

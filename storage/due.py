@@ -141,7 +141,7 @@ class Due:
             "SELECT id, NULL, NULL, deadline_at FROM runs WHERE state IN ('created', 'running') AND deadline_at <= %s"
             " UNION ALL SELECT rounds.run_id, task_runs.seq, rounds.number, rounds.deadline_at FROM rounds"
             " JOIN task_runs ON task_runs.id = rounds.task_run_id"
-            " WHERE rounds.state IN ('selecting', 'training', 'aggregating') AND rounds.deadline_at <= %s"
+            " WHERE rounds.state IN ('selecting', 'training', 'aggregating', 'scoring') AND rounds.deadline_at <= %s"
             " ORDER BY 4 LIMIT %s",
             now,
             now,

@@ -174,7 +174,8 @@ _SITES_OF_SEATS = (
 _SEATED = (
     "SELECT DISTINCT seats.site_id, seats.run_id FROM seats JOIN runs ON runs.id = seats.run_id"
     " WHERE seats.site_id {any:uuid} AND runs.state = 'running'"
-    " AND seats.state IN ('invited', 'preparing', 'ready', 'training', 'uploading', 'submitted')"
+    " AND seats.state IN ('invited', 'preparing', 'ready', 'training', 'uploading', 'submitted', 'resting', 'scoring',"
+    " 'scored')"
 )
 _SITES = select(r.Site)
 _KEYS = select(r.SiteKey)

@@ -64,6 +64,7 @@ _ONCE: frozenset[type[Record]] = frozenset(
     {
         r.Outcome,
         r.Event,
+        r.Score,
         r.Submission,
         r.KeyStatement,
         r.ArtifactDeclaration,

@@ -92,6 +92,33 @@ def check_tasks(tasks: list[values.TaskSpec]) -> None:
             )
         if task.contract.quorum_of == "count" and quorum != int(quorum):
             raise _bad_tasks(f"task {task.name!r}: a quorum of {quorum} seats is no whole number")
+        _check_sample(task)
+        _check_metrics(task)
+
+
+def _check_sample(task: values.TaskSpec) -> None:
+    sample, of = task.contract.sample, task.contract.sample_of
+    if of == "fraction" and sample > 1:
+        raise _bad_tasks(f"task {task.name!r}: a sample of {sample} is no fraction; use at most 1, or sample_of count")
+    if of == "count" and sample != int(sample):
+        raise _bad_tasks(f"task {task.name!r}: a sample of {sample} seats is no whole number")
+    if task.workloads and (of == "count" or sample < 1):
+        raise _bad_tasks(
+            f"task {task.name!r}: workloads hold seats of it, which wait for every round: leave sample out"
+        )
+
+
+def _check_metrics(task: values.TaskSpec) -> None:
+    """What a task's models are compared by has to be there in some round."""
+    if task.score_every and not task.aggregate:
+        raise _bad_tasks(f"task {task.name!r} aggregates nothing, so there is no model to score: leave score_every out")
+    for field, rule in (("best", task.best), ("stop_early", task.stop_early)):
+        if rule is not None and rule.metric.startswith(values.OF_SCORES) and not task.score_every:
+            raise _bad_tasks(
+                f"task {task.name!r}: {field} names {rule.metric!r}, which the sites say of a model; set score_every"
+            )
+        if rule is not None and not task.aggregate:
+            raise _bad_tasks(f"task {task.name!r} aggregates nothing, so its rounds have no metrics: leave {field} out")
 
 
 def _check_holders(task: values.TaskSpec) -> None:

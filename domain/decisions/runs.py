@@ -32,7 +32,7 @@ from domain.states import (
 )
 from fedyard.wire.own import tasks_of_run
 from fedyard.wire.problems import ProblemType
-from fedyard.wire.quorum import quorum_of
+from fedyard.wire.sampling import needed_of, size_of
 from fedyard.wire.times import SECOND
 
 
@@ -158,12 +158,13 @@ def _check_seats(draft: Draft, project: r.Project, tasks: list[values.TaskSpec])
         for holder in task.workloads:
             check_where(draft, project, holder.where)
         count = len(seats) + counted(task)
-        needed = quorum_of(task.contract, count)
-        if not count or needed > count:
+        drawn, needed = size_of(task.contract, count), needed_of(task.contract, count)
+        if not count or needed > drawn:
+            some = f", of whom {drawn} are drawn for a round" if drawn < count else ""
             raise Refused(
                 ProblemType.QUORUM_IMPOSSIBLE,
                 f"task {task.name!r} needs {max(needed, 1)} seats but project {project.id} has {count} active "
-                "members or workloads for it; let more sites join or change its quorum",
+                f"members or workloads for it{some}; let more sites join or change its quorum",
             )
     most = draft.rules.workloads_per_project
     if sum(map(counted, tasks)) > most:
@@ -239,7 +240,7 @@ def restart_run(draft: Draft, command: c.RestartRun) -> Decision:
     old_tasks = {t.seq: t for t in draft.group(r.TaskRun, old.id)}
     model = None if command.model_version is None else _chosen_model(draft, old_tasks, command, command.model_version)
     anew = set(old_tasks) if command.start_from == "start" else _behind(old_tasks, model)
-    carried = {seq for seq, task in old_tasks.items() if task.state == TaskRunState.SUCCEEDED} - anew
+    carried = {seq for seq, task in old_tasks.items() if _has_its_model(draft, task)} - anew
     _check_seats(draft, project, [spec_of(task) for seq, task in old_tasks.items() if seq not in carried])
     reached = {seq: _reached(draft, task) for seq, task in old_tasks.items()}
     if RunState(old.state) not in RUN_FINAL:
@@ -366,9 +367,21 @@ def next_attempt(run_id: Id) -> Id:
 
 
 def _reached(draft: Draft, task: r.TaskRun) -> tuple[int, str | None]:
-    """How many rounds of a task were completed, and its newest global model."""
-    current = draft.get(r.Round, task.id, task.round)
-    completed = task.round if current is not None and current.state == RoundState.COMPLETED else max(0, task.round - 1)
-    if task.state == TaskRunState.SUCCEEDED:
-        completed = task.round
+    """How many rounds of a task have their model, and its newest global model."""
+    completed = task.round if _is_made(draft, task) else max(0, task.round - 1)
     return max(completed, task.first_round - 1), task.model_message_id
+
+
+def _has_its_model(draft: Draft, task: r.TaskRun) -> bool:
+    """True if nothing is left to be made of a task: it has succeeded, or ended while its last model was scored."""
+    if task.state == TaskRunState.SUCCEEDED:
+        return True
+    return task.round >= spec_of(task).rounds and _is_made(draft, task)
+
+
+def _is_made(draft: Draft, task: r.TaskRun) -> bool:
+    """Has the round that a task has come to all that it is run for?"""
+    if task.state == TaskRunState.SUCCEEDED:
+        return True
+    current = draft.get(r.Round, task.id, task.round)
+    return current is not None and current.state in (RoundState.SCORING, RoundState.COMPLETED)

@@ -82,6 +82,8 @@ def report_seat(draft: Draft, command: c.ReportSeat) -> Decision:
             seat = _submit(stage, seat, command)
         case Report.REJOIN:
             seat = _rejoin(stage, seat)
+        case Report.SCORED:
+            seat = _scored(stage, seat, command)
         case Report.FAIL:
             seat = _move(draft, seat, command.event, reason="site_failed")
         case _:
@@ -90,7 +92,7 @@ def report_seat(draft: Draft, command: c.ReportSeat) -> Decision:
     if command.reason:
         facts["reason"] = command.reason
     stage.event(_EVENTS[command.event], facts, seat.site_id)
-    if command.event == Report.REJOIN and stage.round.state == RoundState.SELECTING:
+    if command.event == Report.REJOIN and seat.round == stage.number:
         rounds.invite(stage, seat)
     runs.move_on(stage, rounds.settle(stage))
     return _answer(draft, seat)
@@ -125,8 +127,8 @@ def _active_task(draft: Draft, run: r.Run, task_seq: int) -> r.TaskRun:
 def _check_round(stage: Stage, seat: r.Seat, command: c.ReportSeat) -> None:
     run, task = stage.run, stage.task
     if command.event != Report.REJOIN and seat.state == SeatState.DROPPED:
-        back = rounds.may_rejoin(task, stage.round, seat.reason)
-        way = "report rejoin to come back" if back else "it cannot come back"
+        back = rounds.rejoins(stage, seat)
+        way = "it cannot come back" if back is None else "report rejoin to come back"
         raise Refused(
             ProblemType.SEAT_DROPPED,
             f"the seat of site {seat.site_id} in run {run.id} was dropped ({seat.reason}); {way}",
@@ -230,15 +232,32 @@ def put_payload(stage: Stage, message_id: str, payload: Payload, sealed_for: sea
 
 
 def _rejoin(stage: Stage, seat: r.Seat) -> r.Seat:
-    here = stage.round
-    if seat.state == SeatState.DROPPED and not rounds.may_rejoin(stage.task, here, seat.reason):
+    number = rounds.rejoins(stage, seat)
+    if seat.state == SeatState.DROPPED and number is None:
         raise Refused(
             ProblemType.NO_WAY_BACK,
             f"the seat of site {seat.site_id} in run {stage.run_id} was dropped ({seat.reason}) and its contract, or "
             "the lack of a further round, lets it not come back",
         )
-    number = here.number if here.state == RoundState.SELECTING else here.number + 1
     return _move(stage.draft, seat, Report.REJOIN, round=number, reason="")
+
+
+def _scored(stage: Stage, seat: r.Seat, command: c.ReportSeat) -> r.Seat:
+    """What the round's model is worth on a site's data; nothing where it says why it has no score."""
+    metrics = msgspec.json.encode(command.metrics).decode()
+    seat = _move(stage.draft, seat, command.event, score_json=metrics, score_round=stage.number)
+    stage.draft.put(
+        r.Score(
+            task_run_id=stage.task_id,
+            round=stage.number,
+            site_id=seat.site_id,
+            run_id=stage.run_id,
+            metrics_json=metrics,
+            reason=command.reason,
+            scored_at=stage.draft.now,
+        )
+    )
+    return seat
 
 
 def needs_of_report_aggregated(command: c.ReportAggregated) -> Needs:

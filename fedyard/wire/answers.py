@@ -301,6 +301,8 @@ class Model(Answer, frozen=True, kw_only=True):
     digest: w.Digest = ""
     size_bytes: w.Seq = 0
     metrics: w.Metrics = {}
+    best: bool = False
+    score: w.Metrics = {}
 
 
 class StartedRun(Answer, frozen=True, kw_only=True):
@@ -322,7 +324,26 @@ class Submission(Answer, frozen=True, kw_only=True):
     missing_receipt: w.Text | None = None
 
 
+class SiteScore(Answer, frozen=True, kw_only=True):
+    """What a round's model is worth on a site's data. reason: why it has no score, where it said that."""
+
+    site_id: w.Uuid
+    metrics: w.Metrics = {}
+    reason: w.Text = ""
+    scored_at: w.At | None = None
+
+
+class BestRound(Answer, frozen=True, kw_only=True):
+    """The best round of a task so far, and the version of the project that it made."""
+
+    round: w.Seq
+    model_version: w.Number
+    value: float
+
+
 class Round(Answer, frozen=True, kw_only=True):
+    """drawn: how many seats were drawn for it; None where all take part. score: the mean of the sites' scores."""
+
     number: w.Number
     state: w.Slug
     reason: w.Text = ""
@@ -333,6 +354,10 @@ class Round(Answer, frozen=True, kw_only=True):
     ended_at: w.At | None = None
     metrics: w.Metrics = {}
     model_message_id: w.Uuid | None = None
+    drawn: w.Seq | None = None
+    model_version: w.Number | None = None
+    score: w.Metrics = {}
+    scores: Annotated[list[SiteScore], Meta(max_length=w.MAX_SITES)] = []
     submissions: Annotated[list[Submission], Meta(max_length=w.MAX_SITES)] = []
 
 
@@ -357,6 +382,7 @@ class TaskRun(Answer, frozen=True, kw_only=True):
     round: w.Seq = 0
     first_round: w.Seq = 1
     model_message_id: w.Uuid | None = None
+    best: BestRound | None = None
     seats: Annotated[list[Seat], Meta(max_length=w.MAX_SITES)] = []
     rounds: Annotated[list[Round], Meta(max_length=w.MAX_SITES)] = []
 

@@ -24,12 +24,17 @@ _OF_START = (
     " WHERE project_rounds.project_id = models.project_id AND project_rounds.epoch = models.epoch"
     " AND project_rounds.number = models.round)"
 )
+_OF_TASK = "(SELECT {} FROM task_runs WHERE task_runs.run_id = models.run_id AND task_runs.seq = models.task_seq)"
+_SCORE = (
+    "(SELECT rounds.score_json FROM rounds"
+    f" WHERE rounds.task_run_id = {_OF_TASK.format('task_runs.id')} AND rounds.number = models.round)"
+)
 _MODEL = (
     "SELECT project_id, version, run_id, task_seq, task, round, message_id, artifact_id, digest, size_bytes, "
     "metrics_json, created_at, epoch, "
     f"CASE WHEN begun_with IS NOT NULL THEN {_OF_MESSAGE} "
-    f"WHEN epoch IS NOT NULL THEN coalesce({_OF_EPOCH}, {_OF_START}) END AS begun_with_version "
-    "FROM models"
+    f"WHEN epoch IS NOT NULL THEN coalesce({_OF_EPOCH}, {_OF_START}) END AS begun_with_version, "
+    f"{_OF_TASK.format('task_runs.best_version')} AS best_version, {_SCORE} AS score_json FROM models"
 )
 """With the version that each began with: a checkpoint with the one before it of its epoch, or what that was started
 with."""
@@ -74,9 +79,8 @@ def begun_with(database: Database, workload: Id) -> Id | None:
 
 
 def _model(one: Row) -> Model:
-    _, version, run, task_seq, task, number, message, artifact, digest, size, metrics, created_at, epoch, begun_with = (
-        one
-    )
+    _, version, run, task_seq, task, number, message, artifact, digest, size, metrics, created_at, epoch, *rest = one
+    begun_with, best, score = rest
     return Model(
         version=version,
         run_id=run,
@@ -91,4 +95,6 @@ def _model(one: Row) -> Model:
         metrics=_metrics.decode(metrics),
         created_at=time_text(created_at),
         begun_with=begun_with,
+        best=best == version,
+        score={} if score is None else _metrics.decode(score),
     )

@@ -468,7 +468,18 @@ class Submission(Resource, frozen=True):
     missing_receipt: str | None
 
 
+class SiteScore(Resource, frozen=True):
+    """What a round's model is worth on a site's data. reason: why it has no score, where it said that."""
+
+    site_id: Uuid
+    metrics: dict[str, float]
+    reason: str
+    scored_at: Time
+
+
 class Round(Resource, frozen=True):
+    """drawn: how many seats were drawn for it; None where all take part. score: the mean of the sites' scores."""
+
     number: int
     state: RoundState
     reason: str
@@ -479,6 +490,10 @@ class Round(Resource, frozen=True):
     ended_at: Time | None
     metrics: dict[str, float]
     model_message_id: Uuid | None
+    drawn: int | None
+    model_version: int | None
+    score: dict[str, float]
+    scores: list[SiteScore]
     submissions: list[Submission]
 
 
@@ -494,6 +509,14 @@ class Seat(Resource, frozen=True):
     update_message_id: Uuid | None
 
 
+class BestRound(Resource, frozen=True):
+    """The best round of a task so far, by the metric that its spec names (`best`), and the version that it made."""
+
+    round: int
+    model_version: int
+    value: float
+
+
 class TaskRun(Resource, frozen=True):
     seq: int
     name: str
@@ -505,6 +528,7 @@ class TaskRun(Resource, frozen=True):
     model_message_id: Uuid | None
     started_at: Time | None
     ended_at: Time | None
+    best: BestRound | None
     seats: list[Seat]
     rounds: list[Round]
 
@@ -609,7 +633,9 @@ class Model(Resource, frozen=True):
     """size_bytes, digest: of its message. Read that (or its artifact) for the model itself.
 
     A checkpoint of the project's own coordinator is of its round `round` of `epoch`, and of no run: an artifact alone.
-    begun_with: the version that its round began with; None for one that began with none.
+    begun_with: the version that its round began with; None for one that began with none. best: it is the best one of
+    its run's task so far, where that has a metric to tell (`best`). score: the mean of the sites' scores, where they
+    scored it.
     """
 
     version: int
@@ -625,6 +651,8 @@ class Model(Resource, frozen=True):
     metrics: dict[str, float]
     created_at: Time
     begun_with: int | None
+    best: bool
+    score: dict[str, float]
 
 
 class InboxMessage(Resource, frozen=True):

@@ -1,4 +1,4 @@
-"""Runs with everything in them: six queries, however many seats."""
+"""Runs with everything in them: seven queries, however many seats."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from domain.ids import Id
 from domain.values import Subject, TaskSpec
 from fedyard.wire.times import time_text
 from storage.database import Database, Row
-from storage.views.resources import Round, Run, RunHead, Seat, Submission, TaskRun, time_or_none
+from storage.views.resources import BestRound, Round, Run, RunHead, Seat, SiteScore, Submission, TaskRun, time_or_none
 from storage.views.sight import (
     Clause,
     Cursor,
@@ -32,16 +32,16 @@ _RUN = (
     "started_at, ended_at, deadline_at, restart_of, version, kind FROM runs"
 )
 _TASK_RUN = (
-    "SELECT id, seq, name, spec_json, state, reason, round, first_round, model_message_id, started_at, ended_at "
-    "FROM task_runs"
+    "SELECT id, seq, name, spec_json, state, reason, round, first_round, model_message_id, started_at, ended_at, "
+    "best_round, best_version, best_value FROM task_runs"
 )
 ROUNDS_SHOWN = 100
 """Of each task, the newest; what happened in older ones is among the run's events."""
 
 _ROUND = (
     "SELECT rounds.task_run_id, rounds.number, rounds.state, rounds.reason, rounds.quorum, rounds.deadline_at, "
-    "rounds.started_at, rounds.stage_at, rounds.ended_at, rounds.metrics_json, rounds.model_message_id FROM rounds "
-    "JOIN task_runs ON task_runs.id = rounds.task_run_id"
+    "rounds.started_at, rounds.stage_at, rounds.ended_at, rounds.metrics_json, rounds.model_message_id, rounds.drawn, "
+    "rounds.model_version, rounds.score_json FROM rounds JOIN task_runs ON task_runs.id = rounds.task_run_id"
 )
 _SEAT = (
     "SELECT seats.task_run_id, seats.site_id, sites.name, seats.round, seats.state, seats.reason, seats.report_seq, "
@@ -52,6 +52,10 @@ _SUBMISSION = (
     "submissions.update_message_id, submissions.started_at, submissions.submitted_at, submissions.left_out, "
     "submissions.missing_receipt FROM submissions "
     "JOIN task_runs ON task_runs.id = submissions.task_run_id"
+)
+_SCORE = (
+    "SELECT scores.task_run_id, scores.round, scores.site_id, scores.metrics_json, scores.reason, scores.scored_at "
+    "FROM scores JOIN task_runs ON task_runs.id = scores.task_run_id"
 )
 _metrics = msgspec.json.Decoder(dict[str, float])
 _spec = msgspec.json.Decoder(TaskSpec)
@@ -165,12 +169,11 @@ def run(database: Database, subject: Subject, ident: Id, *, past: bool, window: 
         seats = _grouped(rows(database, _SEAT, [Clause("seats.run_id = %s", (ident,)), *mine], "ORDER BY sites.name"))
         there = [Clause("rounds.run_id = %s", (ident,)), *_within(window, "rounds.number")]
         rounds = _grouped(rows(database, _ROUND, there, "ORDER BY rounds.number"))
-        there = [Clause("submissions.run_id = %s", (ident,)), *_within(window, "submissions.round"), *mine]
-        if window.sites is not None:
-            there.append(Clause("submissions.site_id {any:uuid}", (database.many(window.sites),)))
-        submissions: dict[tuple[Id, int], list[Row]] = defaultdict(list)
-        for one in rows(database, _SUBMISSION, there, "ORDER BY submitted_at, site_id"):
-            submissions[one[0], one[1]].append(one)
+        of_sites = [] if window.sites is None else [Clause("site_id {any:uuid}", (database.many(window.sites),))]
+        there = [Clause("submissions.run_id = %s", (ident,)), *_within(window, "submissions.round"), *mine, *of_sites]
+        submissions = _by_round(rows(database, _SUBMISSION, there, "ORDER BY submitted_at, site_id"))
+        there = [Clause("scores.run_id = %s", (ident,)), *_within(window, "scores.round"), *mine, *of_sites]
+        scores = _by_round(rows(database, _SCORE, there, "ORDER BY scored_at, site_id"))
     head = _head(found)
     if past:
         last = {task: max(seat[3] for seat in seats[task]) for task in seats}
@@ -180,7 +183,7 @@ def run(database: Database, subject: Subject, ident: Id, *, past: bool, window: 
         _task_run(
             one,
             [_seat(seat) for seat in seats[one[0]]],
-            [_round(each, submissions[one[0], each[1]]) for each in rounds[one[0]]],
+            [_round(each, submissions[one[0], each[1]], scores[one[0], each[1]]) for each in rounds[one[0]]],
         )
         for one in tasks
     ]
@@ -195,8 +198,9 @@ def _within(window: Window, number: str) -> list[Clause]:
 
 
 def _until(task: Row, last: int) -> Row:
-    """A task as who has left saw it: in his last round, without the model that was made since."""
-    return (*task[:6], last, task[7], None, *task[9:])
+    """A task as who has left saw it: in his last round, without the models that were made since."""
+    best = task[11:] if task[11] is not None and task[11] <= last else (None, None, None)
+    return (*task[:6], last, task[7], None, *task[9:11], *best)
 
 
 def sees_whole(database: Database, subject: Subject, ident: Id) -> bool:
@@ -220,6 +224,14 @@ def _grouped(found: list[Row]) -> dict[Id, list[Row]]:
     groups: dict[Id, list[Row]] = defaultdict(list)
     for one in found:
         groups[one[0]].append(one)
+    return groups
+
+
+def _by_round(found: list[Row]) -> dict[tuple[Id, int], list[Row]]:
+    """Rows by their task run and its round, which are their first columns."""
+    groups: dict[tuple[Id, int], list[Row]] = defaultdict(list)
+    for one in found:
+        groups[one[0], one[1]].append(one)
     return groups
 
 
@@ -247,7 +259,7 @@ def _head(one: Row) -> RunHead:
 
 
 def _task_run(one: Row, seats: list[Seat], rounds: list[Round]) -> TaskRun:
-    _, seq, name, spec, state, reason, number, first, model, started, ended = one
+    _, seq, name, spec, state, reason, number, first, model, started, ended, best, version, value = one
     return TaskRun(
         seq=seq,
         name=name,
@@ -259,13 +271,14 @@ def _task_run(one: Row, seats: list[Seat], rounds: list[Round]) -> TaskRun:
         model_message_id=model,
         started_at=time_or_none(started),
         ended_at=time_or_none(ended),
+        best=None if best is None else BestRound(round=best, model_version=version, value=value),
         seats=seats,
         rounds=rounds,
     )
 
 
-def _round(one: Row, submissions: list[Row]) -> Round:
-    _, number, state, reason, quorum, deadline, started, stage, ended, metrics, model = one
+def _round(one: Row, submissions: list[Row], scores: list[Row]) -> Round:
+    _, number, state, reason, quorum, deadline, started, stage, ended, metrics, model, drawn, version, score = one
     return Round(
         number=number,
         state=state,
@@ -277,6 +290,13 @@ def _round(one: Row, submissions: list[Row]) -> Round:
         ended_at=time_or_none(ended),
         metrics=_metrics.decode(metrics),
         model_message_id=model,
+        drawn=drawn,
+        model_version=version,
+        score=_metrics.decode(score),
+        scores=[
+            SiteScore(site_id=site, metrics=_metrics.decode(said), reason=why, scored_at=time_text(at))
+            for _, _, site, said, why, at in scores
+        ],
         submissions=[_submission(each) for each in submissions],
     )
 

@@ -12,7 +12,8 @@ from domain import commands as c
 from domain import records as r
 from domain import values as v
 from domain.decisions.draft import TooEarly
-from domain.decisions.progress.rounds import may_rejoin
+from domain.decisions.progress.rounds import rejoins
+from domain.decisions.progress.stage import stage_of
 from domain.decisions.progress.tasks import seats_of
 from domain.states import Report
 from domain.sweeps import MissReceipt
@@ -107,29 +108,57 @@ def test_seats_of(who: Any, states: list[str], expected: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("late", "reason", "stage", "number", "rounds", "expected"),
+    ("late", "reason", "stage", "number", "rounds", "back_in"),
     [
         # there is a round to come back to: the next one, or this one while it selects
-        ("next_round", "deadline_missed", "training", 1, 2, True),
-        ("next_round", "site_silent", "aggregating", 1, 2, True),
-        ("next_round", "hub_restored", "training", 4, 5, True),
-        ("next_round", "deadline_missed", "training", 2, 2, False),
-        ("next_round", "deadline_missed", "aggregating", 2, 2, False),
-        ("next_round", "site_silent", "selecting", 2, 2, True),
-        ("next_round", "site_silent", "selecting", 1, 1, True),
-        ("next_round", "site_silent", "training", 1, 1, False),
+        ("next_round", "deadline_missed", "training", 1, 2, 2),
+        ("next_round", "site_silent", "aggregating", 1, 2, 2),
+        ("next_round", "hub_restored", "training", 4, 5, 5),
+        ("next_round", "deadline_missed", "training", 2, 2, None),
+        ("next_round", "deadline_missed", "aggregating", 2, 2, None),
+        ("next_round", "site_silent", "selecting", 2, 2, 2),
+        ("next_round", "site_silent", "selecting", 1, 1, 1),
+        ("next_round", "site_silent", "training", 1, 1, None),
         # the contract does not let anybody come back
-        ("drop", "deadline_missed", "training", 1, 2, False),
-        ("drop", "site_silent", "selecting", 1, 2, False),
+        ("drop", "deadline_missed", "training", 1, 2, None),
+        ("drop", "site_silent", "selecting", 1, 2, None),
         # who is gone is gone
-        ("next_round", "member_left", "selecting", 1, 2, False),
-        ("next_round", "site_retired", "training", 1, 2, False),
+        ("next_round", "member_left", "selecting", 1, 2, None),
+        ("next_round", "site_retired", "training", 1, 2, None),
     ],
 )
-def test_may_rejoin(late: Any, reason: str, stage: str, number: int, rounds: int, *, expected: bool) -> None:
-    spec = v.TaskSpec(name="train", model="m", rounds=rounds, contract=v.Contract(late=late))
-    here = row(r.Round, number=number, state=stage)
-    assert may_rejoin(task(spec, round=number), here, reason) is expected
+def test_where_a_dropped_seat_may_come_back(
+    late: Any, reason: str, stage: str, number: int, rounds: int, back_in: int | None
+) -> None:
+    rows = run(["submitted", "dropped"], stage, rounds=rounds, number=number, contract={"late": late})
+    made = draft(rows)
+    dropped = made.have(r.Seat, task().id, SITES[1])
+    gone = msgspec.structs.replace(dropped, reason=reason)
+    assert rejoins(stage_of(made, made.have(r.TaskRun, task().id)), gone) == back_in
+
+
+@pytest.mark.parametrize(
+    ("stage", "dropped_in", "dropped_at", "rounds", "back_in"),
+    [
+        # it was drawn for this round, and dropped in it
+        ("selecting", 3, NOW, 5, 3),
+        ("selecting", 3, NOW, 3, 3),
+        # it was out when others were drawn
+        ("selecting", 2, NOW - DAY, 5, 4),
+        ("selecting", 2, NOW - DAY, 3, None),
+        ("selecting", 3, NOW - 2 * DAY, 5, 4),
+        ("training", 3, NOW, 5, 4),
+        ("scoring", 3, NOW, 3, None),
+    ],
+)
+def test_where_it_comes_back_if_others_were_drawn(
+    stage: str, dropped_in: int, dropped_at: int, rounds: int, back_in: int | None
+) -> None:
+    rows = run(["submitted", "dropped"], stage, rounds=rounds, number=3, contract={"sample": 0.5})
+    here = row(r.Round, task_run_id=task().id, number=3, state=stage, drawn=1, started_at=NOW - DAY)
+    gone = row(r.Seat, task_run_id=task().id, site_id=SITES[1], round=dropped_in, state="dropped", state_at=dropped_at)
+    made = draft([*rows, here, gone])
+    assert rejoins(stage_of(made, made.have(r.TaskRun, task().id)), gone) == back_in
 
 
 @pytest.mark.parametrize(

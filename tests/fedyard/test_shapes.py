@@ -66,6 +66,7 @@ TEXTS: dict[str, list[str]] = {
     **{name: ["x", "x" * most(v.Image)] for name in ("coordinator_image", "selector_image")},
     "required_files": ["model.h5"],
     "after": ["a"],
+    **{f"{name}.metric": ["x", "é" * most(v.MetricName)] for name in ("Best", "StopEarly")},
     "where": ["hub", "site:" + ID],
     "image": ["i", "x" * 500],
     **{name: ["", "é" * 4096] for name in ("command", "arguments")},
@@ -102,6 +103,9 @@ NUMBERS: dict[str, list[int]] = {
         for name in ("number", "attempt", "version", "task_seq", "epoch", "rounds", "keys_conflicting")
     },
     **{name: [1, 100_000] for name in ("TaskRun.seq", "Model.round")},
+    **{name: [1, 100_000] for name in ("sample_at_least", "patience")},
+    "BestRound.model_version": [1, 2**31 - 1],
+    "Round.model_version": [1, 2**31 - 1],
     "suite": [1],
     "goal_count": [1, 100_000],
     "exit_code": [-(2**31), 2**31 - 1],

@@ -28,6 +28,8 @@ def model(
         metrics={},
         created_at="2026-01-01T00:00:00.000000Z",
         begun_with=begun_with,
+        best=False,
+        score={},
     )
 
 

@@ -41,7 +41,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 }
 AT_ONCE = set(loading._PARTS.values())
 """Loaded by the one query."""
-APART = {r.KeyStatement, r.ArtifactDeclaration, r.LogPiece, r.WorkloadEvidence, r.WorkloadLogPiece}
+APART = {r.KeyStatement, r.Score, r.ArtifactDeclaration, r.LogPiece, r.WorkloadEvidence, r.WorkloadLogPiece}
 """No decision loads them."""
 BY_THE_STORE = {r.Outcome, r.OutboxRow}
 
@@ -91,6 +91,7 @@ def links(number: int) -> dict[type[Record], dict[str, Any]]:
         r.TaskRun: {"id": task, "run_id": run, "state": "active", "round": number, "seq": 1},
         r.Round: {"task_run_id": task, "number": number, "run_id": run},
         r.Seat: {"task_run_id": task, "site_id": site, "run_id": run},
+        r.Score: {"task_run_id": task, "round": number, "site_id": site, "run_id": run},
         r.Submission: {"task_run_id": task, "round": number, "site_id": site, "run_id": run},
         r.Message: {"id": message, "sender_site_id": site, "project_id": project, "kind": "model"},
         r.LogHead: {"run_id": run},

@@ -17,7 +17,7 @@ from fedyard.look import contract
 from fedyard.look.drawing.graph import Node, graph
 from fedyard.look.forms import Form
 from fedyard.wire.plurals import counted
-from fedyard.wire.quorum import quorum_of
+from fedyard.wire.sampling import needed_of
 from storage.views import models
 from storage.views import projects as views
 from storage.views.resources import Membership, Project
@@ -348,7 +348,7 @@ def seats_of(task: TaskSpec, members: Members) -> int:
 def seats_needed(tasks: Sequence[TaskSpec], members: Members) -> list[Seats]:
     """For each task what it would have, and what a round of it needs."""
     there = [(task, seats_of(task, members)) for task in tasks]
-    return [Seats(task.name, seats, quorum_of(task.contract, seats)) for task, seats in there]
+    return [Seats(task.name, seats, needed_of(task.contract, seats)) for task, seats in there]
 
 
 def graph_of(tasks: Sequence[TaskSpec]) -> str:

@@ -9,7 +9,7 @@ from domain.decisions import attempts
 from domain.decisions.progress import rounds
 from domain.decisions.progress.stage import Stage
 from domain.ids import Id, derive
-from domain.states import SEAT_LIVE, RoundState, SeatState, TaskRunState
+from domain.states import SEAT_LIVE, SEAT_ROUND_DONE, RoundState, SeatState, TaskRunState
 from fedyard.wire.quorum import REPLACED
 
 ENDED = "workload_ended"
@@ -60,7 +60,9 @@ def take_over(stage: Stage, old: Id, new: Id, detail: str) -> None:
 def give_up(stage: Stage, site_id: Id, detail: str) -> None:
     """Its last attempt has ended: the seat is out, unless it has done all of its part. The caller settles."""
     seat = stage.draft.get(r.Seat, stage.task_id, site_id)
-    if seat is not None and seat.state == SeatState.SUBMITTED and stage.number == stage.spec.rounds:
+    if seat is not None and seat.state in SEAT_ROUND_DONE and stage.number == stage.spec.rounds:
+        if seat.state == SeatState.SCORING:
+            rounds.excuse(stage, seat)
         return
     _drop(stage, site_id, ENDED, detail)
 

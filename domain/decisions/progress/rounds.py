@@ -1,4 +1,4 @@
-"""Rounds of a task: selecting, training, aggregating, and what becomes of the seats meanwhile.
+"""Rounds of a task: selecting, training, aggregating, scoring, and what becomes of the seats meanwhile.
 
 A function that may end the round returns the `TaskEnd` that follows, or None while the task goes on.
 """
@@ -10,16 +10,28 @@ from msgspec import UNSET, UnsetType
 
 from domain import commands as c
 from domain import records as r
+from domain.decisions.progress import scores
 from domain.decisions.progress.stage import Stage, TaskEnd, spec_of
 from domain.decisions.projects import all_before
 from domain.events import EventKind
 from domain.ids import Id
-from domain.states import ROUND, ROUND_FINAL, SEAT, RoundState, SeatState, Step, TaskRunState, follow
+from domain.states import (
+    ROUND,
+    ROUND_FINAL,
+    SEAT,
+    SEAT_ROUND_DONE,
+    RoundState,
+    SeatState,
+    Step,
+    TaskRunState,
+    follow,
+)
 from domain.sweeps import LeaveOut
 from domain.values import Micros
 from fedyard.wire import notices as n
 from fedyard.wire.plurals import counted
 from fedyard.wire.quorum import REPLACED, quorum_of
+from fedyard.wire.sampling import drawn, size_of
 from fedyard.wire.times import SECOND
 
 SITES_NAMED = 10
@@ -30,9 +42,12 @@ _TRAINING = (SeatState.TRAINING, SeatState.UPLOADING)
 
 
 def start(stage: Stage) -> TaskEnd | None:
-    """Invite every seat that takes part in this round; its stage is selecting."""
+    """Draw the seats that take part in this round, and invite them; its stage is selecting. The others rest."""
     draft, contract = stage.draft, stage.contract
     seats = [seat for seat in stage.seats() if seat.reason != REPLACED]
+    size = size_of(contract, len(seats))
+    could = [seat for seat in seats if _could_take_part(seat, stage.number)]
+    taking_part = drawn(stage.run_id, stage.task.seq, stage.number, [seat.site_id for seat in could], size)
     draft.change(stage.task, round=stage.number)
     here = r.Round(
         task_run_id=stage.task_id,
@@ -40,34 +55,43 @@ def start(stage: Stage) -> TaskEnd | None:
         run_id=stage.run_id,
         state=RoundState.SELECTING,
         reason="",
-        quorum=quorum_of(contract, len(seats)),
+        quorum=quorum_of(contract, size),
         deadline_at=_deadline(stage, contract.select_within_s),
         started_at=draft.now,
         stage_at=draft.now,
+        drawn=len(taking_part) if size < len(seats) else None,
     )
     draft.put(here)
-    stage.event(EventKind.ROUND_OPENED, {"quorum": here.quorum})
-    for seat in seats:
-        again = seat.state == SeatState.SUBMITTED
-        invited = _step(stage, seat, Step.NEXT_ROUND, round=stage.number) if again else seat
-        if invited.state == SeatState.INVITED and invited.round == stage.number:
-            invite(stage, invited)
+    sampled: dict[str, object] = {} if here.drawn is None else {"drawn": here.drawn}
+    stage.event(EventKind.ROUND_OPENED, {"quorum": here.quorum} | sampled)
+    for seat in could:
+        if seat.site_id not in taking_part:
+            _step(stage, seat, Step.REST, round=stage.number)
+        elif seat.state == SeatState.INVITED:
+            invite(stage, seat)
+        else:
+            invite(stage, _step(stage, seat, Step.NEXT_ROUND, round=stage.number))
     return settle(stage)
+
+
+def _could_take_part(seat: r.Seat, number: int) -> bool:
+    """Its site has done what was asked of it in the round before, or comes new to this one."""
+    return seat.state in SEAT_ROUND_DONE or (seat.state == SeatState.INVITED and seat.round == number)
 
 
 def invite(stage: Stage, seat: r.Seat) -> None:
     """Tell a site that a seat in this round is its own, with the model to start from."""
-    run, task = stage.run, stage.task
+    run = stage.run
     facts = n.Invited(
         attempt=run.attempt,
         number=run.number,
         report_seq=seat.report_seq,
         deadline_at=stage.round.deadline_at,
         coordinator_site_id=run.coordinator_site_id,
-        task=spec_of(task),
+        task=stage.spec,
         results=earlier_models(stage),
     )
-    stage.tell(seat.site_id, facts, task.model_message_id)
+    stage.tell(seat.site_id, facts, stage.task.model_message_id)
 
 
 def earlier_models(stage: Stage) -> list[n.EarlierModel] | UnsetType:
@@ -101,6 +125,9 @@ def settle(stage: Stage) -> TaskEnd | None:
                 return _reported(stage)
             if waiting + there < here.quorum:
                 return _too_few(stage, there)
+        case RoundState.SCORING:
+            if not _seats_here(stage, SeatState.SCORING):
+                return finish(stage)
         case _:
             pass
     return None
@@ -201,24 +228,80 @@ def leave_out(stage: Stage, left_out: list[c.LeftOut]) -> TaskEnd | None:
 
 
 def complete(stage: Stage, model: Id | None, metrics: dict[str, float]) -> TaskEnd | None:
-    """A round is done: everybody gets the new global model; the next round opens, or the task has succeeded."""
-    draft, rounds = stage.draft, stage.spec.rounds
-    draft.change(
-        stage.round,
-        state=follow(ROUND, RoundState(stage.round.state), Step.COMPLETE),
-        ended_at=draft.now,
-        metrics_json=msgspec.json.encode(metrics).decode(),
-        model_message_id=model,
+    """The round has come to its model, where its task makes one: the sites score it, or the round is done.
+
+    The model is the task's newest, and a version of its project, from now on.
+    """
+    draft = stage.draft
+    draft.change(stage.round, metrics_json=msgspec.json.encode(metrics).decode(), model_message_id=model)
+    if model is None:
+        return finish(stage)
+    begun_with = stage.task.model_message_id
+    draft.change(stage.task, model_message_id=model)
+    draft.change(stage.round, model_version=_keep_model(stage, model, begun_with))
+    seats = _seats_here(stage, SeatState.SUBMITTED, SeatState.RESTING)
+    if not seats or not scores.wanted(stage.spec, stage.number):
+        return finish(stage)
+    _start_scoring(stage, seats, model)
+    return None
+
+
+def _start_scoring(stage: Stage, seats: list[r.Seat], model: Id) -> None:
+    """aggregating -> scoring: every live seat of the round is asked what the model is worth on its data."""
+    run, here = stage.run, _enter(stage, Step.AGGREGATED, stage.contract.score_within_s)
+    stage.event(
+        EventKind.ROUND_SCORING,
+        {"seats": len(seats), "model_message_id": model, "model_version": here.model_version},
     )
-    version = None
-    if model is not None:
-        begun_with = stage.task.model_message_id
-        draft.change(stage.task, model_message_id=model)
-        version = _keep_model(stage, model, begun_with)
-    stage.event(EventKind.ROUND_COMPLETED, {"metrics": metrics, "model_message_id": model, "model_version": version})
+    results = earlier_models(stage)
+    for seat in seats:
+        _step(stage, seat, Step.SCORE)
+        facts = n.Score(
+            attempt=run.attempt,
+            number=run.number,
+            report_seq=seat.report_seq,
+            deadline_at=here.deadline_at,
+            coordinator_site_id=run.coordinator_site_id,
+            task=stage.spec,
+            results=results,
+        )
+        stage.tell(seat.site_id, facts, model)
+
+
+def excuse(stage: Stage, seat: r.Seat) -> None:
+    """No score is waited for of this seat any more. The caller settles."""
+    _step(stage, seat, Step.SCORED)
+
+
+def finish(stage: Stage) -> TaskEnd | None:
+    """A round is done: the next one opens, or the task has succeeded."""
+    _complete(stage)
+    stop, task = stage.spec.stop_early, stage.task
+    if stage.number >= stage.spec.rounds:
+        return TaskEnd(Step.SUCCEED, "completed")
+    if stop is not None and task.rounds_without >= stop.patience:
+        return TaskEnd(Step.SUCCEED, "stopped_early", scores.why_stopped(stop, task, stage.number))
+    return start(stage.next())
+
+
+def _complete(stage: Stage) -> None:
+    """What the scores come to is on record, and everybody gets the new global model."""
+    draft, here = stage.draft, stage.round
+    given = [seat.score_json for seat in stage.seats() if seat.score_round == stage.number]
+    mean, metrics = scores.mean(list(map(scores.metrics_of, given))), scores.metrics_of(here.metrics_json)
+    draft.change(
+        here,
+        state=follow(ROUND, RoundState(here.state), Step.COMPLETE),
+        ended_at=draft.now,
+        score_json=msgspec.json.encode(mean).decode(),
+    )
+    model, version = here.model_message_id, here.model_version
+    draft.put(scores.followed(stage.task, stage.spec, scores.Outcome(stage.number, version, metrics, mean)))
+    facts: dict[str, object] = {"metrics": metrics, "model_message_id": model, "model_version": version}
+    stage.event(EventKind.ROUND_COMPLETED, facts | ({"score": mean} if mean else {}))
+    told = n.RoundCompleted(metrics=metrics, rounds=stage.spec.rounds, score=mean or UNSET)
     for seat in stage.seats():
-        stage.tell(seat.site_id, n.RoundCompleted(metrics=metrics, rounds=rounds), model)
-    return start(stage.next()) if stage.number < rounds else TaskEnd(Step.SUCCEED, "completed")
+        stage.tell(seat.site_id, told, model)
 
 
 def _keep_model(stage: Stage, message_id: Id, begun_with: Id | None) -> int:
@@ -255,9 +338,12 @@ def fail(stage: Stage, reason: str, detail: str) -> TaskEnd:
 
 
 def cancel(stage: Stage, reason: str) -> None:
-    """A round whose task is cancelled ends with it, if there is one that has not ended."""
+    """A round whose task is cancelled ends with it, if there is one that has not ended. One that has its model, and is
+    being scored, is complete with the scores that have come: what it made is not lost."""
     here = stage.draft.get(r.Round, stage.task_id, stage.number)
-    if here is not None and RoundState(here.state) not in ROUND_FINAL:
+    if here is not None and here.state == RoundState.SCORING:
+        _complete(stage)
+    elif here is not None and RoundState(here.state) not in ROUND_FINAL:
         state = follow(ROUND, RoundState(here.state), Step.CANCEL)
         stage.draft.change(here, state=state, reason=reason, ended_at=stage.draft.now)
         stage.event(EventKind.ROUND_CANCELLED, {"reason": reason})
@@ -283,6 +369,8 @@ def pass_deadline(stage: Stage) -> TaskEnd | None:
         case RoundState.AGGREGATING:
             detail = f"the coordinator did not aggregate round {stage.number} in time"
             return fail(stage, "aggregate_deadline", detail)
+        case RoundState.SCORING:
+            return finish(stage)
         case _:
             return None
 
@@ -305,16 +393,22 @@ def drop_seat(stage: Stage, seat: r.Seat, reason: str, detail: str) -> None:
     """A live seat is out of its round; the site is told why and whether it may come back. The caller settles."""
     _step(stage, seat, Step.DROP, reason=reason)
     stage.event(EventKind.SEAT_DROPPED, {"round": seat.round, "reason": reason, "detail": detail}, seat.site_id)
-    back = may_rejoin(stage.task, stage.round, reason)
-    stage.tell(seat.site_id, n.SeatDropped(reason=reason, detail=detail, may_rejoin=back))
+    back = rejoins(stage, stage.draft.have(r.Seat, stage.task_id, seat.site_id))
+    stage.tell(seat.site_id, n.SeatDropped(reason=reason, detail=detail, may_rejoin=back is not None))
 
 
-def may_rejoin(task: r.TaskRun, here: r.Round, reason: str) -> bool:
-    """Does the contract let a dropped seat come back, and is there a round for it to come back to?"""
-    spec = spec_of(task)
-    if spec.contract.late == "drop" or reason in ("member_left", "site_retired", REPLACED, "workload_ended"):
-        return False
-    return here.state == RoundState.SELECTING or here.number < spec.rounds
+def rejoins(stage: Stage, seat: r.Seat) -> int | None:
+    """The round that a dropped seat may come back to; None where its contract, or the lack of a round, forbids that.
+
+    That is the present one while it is selecting, unless others were drawn for it.
+    """
+    spec, here = stage.spec, stage.round
+    if spec.contract.late == "drop" or seat.reason in ("member_left", "site_retired", REPLACED, "workload_ended"):
+        return None
+    dropped_here = seat.round == here.number and seat.state_at >= here.started_at
+    if here.state == RoundState.SELECTING and (here.drawn is None or dropped_here):
+        return here.number
+    return here.number + 1 if here.number < spec.rounds else None
 
 
 def _enter(stage: Stage, step: Step, within_s: float) -> r.Round:
