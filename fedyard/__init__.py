@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fedyard.agent.seat import Seat, Work
     from fedyard.client.client import Client
+    from fedyard.simulating.results import Simulated
+    from fedyard.simulating.simulation import simulate
     from fedyard.tasks import Context, Result, Stopped, Task, TaskError, Unusable, Update
     from fedyard.wire.version import __version__
 
@@ -20,6 +22,7 @@ __all__ = [
     "Context",
     "Result",
     "Seat",
+    "Simulated",
     "Stopped",
     "Task",
     "TaskError",
@@ -27,10 +30,12 @@ __all__ = [
     "Update",
     "Work",
     "__version__",
+    "simulate",
 ]
 
 _HOME = (
     {"Client": "fedyard.client.client", "__version__": "fedyard.wire.version"}
+    | {"Simulated": "fedyard.simulating.results", "simulate": "fedyard.simulating.simulation"}
     | dict.fromkeys(("Seat", "Work"), "fedyard.agent.seat")
     | dict.fromkeys(("Context", "Result", "Stopped", "Task", "TaskError", "Unusable", "Update"), "fedyard.tasks")
 )

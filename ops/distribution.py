@@ -22,14 +22,16 @@ MUST_HAVE = (
     "fedyard/look/templates/base.html",
     "fedyard/look/static/page.css",
     "fedyard/portal/templates/now.html",
+    "fedyard/simulating/templates/numpy/my_task.py.in",
 )
 MAY_HAVE = {
     "fedyard/look/templates/": (".html",),
     "fedyard/look/static/": (".css", ".js", ".svg"),
     "fedyard/look/vendor/": (".css", ".js", ".LICENSE"),
     "fedyard/portal/templates/": (".html",),
+    "fedyard/simulating/templates/": (".py.in", ".md.in"),
 }
-"""Folder -> endings of what lies there beside sources: what pages are made of."""
+"""Folder -> endings of what lies there beside sources: what pages, and new projects, are made of."""
 
 
 class BuildError(Exception):

@@ -17,6 +17,7 @@ from fedyard.cli.messages import send
 from fedyard.cli.models import models
 from fedyard.cli.projects import project
 from fedyard.cli.runs import run
+from fedyard.cli.simulating import new, simulate, task
 from fedyard.cli.site import IDENTITY_CHANGED, site
 from fedyard.cli.workloads import workload
 from fedyard.client.errors import HubError
@@ -28,7 +29,7 @@ FOLDER_VARIABLE = "SITE_FOLDER"
 FEDYARD = Group(
     "fedyard",
     help="A site's command line. Its people speak as the site, with its token.",
-    commands=[site, project, run, workload, deployment, models, logs, send],
+    commands=[site, project, run, workload, deployment, models, logs, send, simulate, task, new],
 )
 
 

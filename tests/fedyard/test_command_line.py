@@ -95,12 +95,13 @@ GRAMMAR = {
     "project inference": "start list stop delete",
     "workload": "list start stop scale log files",
     "deployment": "start list show watch data matches send model stop delete",
+    "task": "try",
 }
 
 
 def test_these_are_the_commands_of_people_at_sites() -> None:
     nouns = {(*noun.split(), verb) for noun, verbs in GRAMMAR.items() for verb in verbs.split()}
-    assert set(leaves(FEDYARD)) == nouns | {("models",), ("logs",), ("send",)}
+    assert set(leaves(FEDYARD)) == nouns | {("models",), ("logs",), ("send",), ("simulate",), ("new",)}
 
 
 ACTS = {
@@ -113,7 +114,7 @@ ACTS = {
     "run": "start stop restart",
     "workload": "start stop scale log",
     "deployment": "start watch model send stop delete",
-    "": "send",
+    "": "send new",
 }
 """Commands that do something and say what came of it, or whose output is a text itself. All others have --json."""
 

@@ -100,8 +100,7 @@ class Yard:
         )
         return str(self.ok(command, COORDINATOR)["id"])
 
-    def announce(self, run: Id | int, *, key: bytes | None = None, cluster: str = "cloud", **said: Any) -> None:
-        """For a deployment, or under a number."""
+    def announce(self, run: Id, *, key: bytes | None = None, cluster: str = "cloud", **said: Any) -> None:
         value = {
             "topic": "data:0:0:5,data:1:0:0,data:2:3:8",
             "unsupervised_topic": None,
@@ -121,7 +120,7 @@ class Yard:
             "of_tomorrow": [1],
             **said,
         }
-        number = run if isinstance(run, int) else self.deployment(run).number
+        number = self.deployment(run).number
         self.ok(
             sc.TakeRecord(
                 cluster=cluster,

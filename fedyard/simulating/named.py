@@ -1,0 +1,166 @@
+"""Which task is meant: a class, a file with one, a module's, a built-in one, or a file of a project's tasks."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import msgspec
+
+from fedyard.tasks import Task, TaskError
+from fedyard.tasks.registry import BUILT_IN
+from fedyard.wire.answers import TaskSpec
+
+Meant: TypeAlias = "str | Path | type[Task] | Sequence[Mapping[str, Any]]"
+"""A task's class; `file.py:Class`, `package.module:Class` or a built-in name; a tasks.json, or its content."""
+STAND_IN = "fedyard_simulated"
+"""A module that is there while classes are simulated that no module has under their name."""
+_HERE = Path()
+
+
+@dataclass(frozen=True)
+class Named:
+    """Tasks of a project, and how a process finds them. folder: first on the path. files: the modules in it that are
+    loaded anew. classes: those that were handed over, by their names. single: one task, which the caller describes."""
+
+    specs: Sequence[TaskSpec]
+    folder: Path = _HERE
+    files: Collection[str] = ()
+    classes: Mapping[str, type[Task]] = field(default_factory=dict)
+    single: bool = True
+
+    @property
+    def allowed(self) -> list[str]:
+        """As a site's `tasks.allow`: what is simulated is allowed by being named."""
+        return sorted({spec.model for spec in self.specs} - set(BUILT_IN))
+
+
+def named(task: Meant) -> Named:
+    """Raises `TaskError` if there is no such task."""
+    if isinstance(task, type):
+        return _of_class(task)
+    if isinstance(task, (str, Path)):
+        text = str(task)
+        if text.endswith(".json"):
+            return _of_file(Path(text))
+        if ".py:" in text or text.endswith(".py"):
+            return _of_module(text)
+        if text in BUILT_IN:
+            return Named([_spec(text, text)])
+        if ":" not in text:
+            raise TaskError(
+                f"{text!r} is no task: name file.py:Class, package.module:Class, a tasks.json, or "
+                f"{', '.join(sorted(BUILT_IN))}"
+            )
+        return Named([_spec(text.partition(":")[2], text)], Path.cwd())
+    return Named(_specs(msgspec.json.encode(list(task)), "the tasks"), Path.cwd(), single=False)
+
+
+def _of_class(task: type) -> Named:
+    if not issubclass(task, Task):
+        raise TaskError(f"{task.__name__} is no fedyard.Task: let it have Task as its base class")
+    for name, built_in in BUILT_IN.items():
+        if built_in is task:
+            return Named([_spec(name, name)])
+    return Named([_spec(task.__name__, f"{STAND_IN}:{task.__name__}")], classes={task.__name__: task})
+
+
+def _of_module(text: str) -> Named:
+    where, _, name = text.partition(":")
+    path = Path(where)
+    if not path.is_file():
+        raise TaskError(f"there is no file {where}")
+    if not path.stem.isidentifier():
+        raise TaskError(f"{path.name} cannot be imported: give it a name of letters, digits and _")
+    folder, stem = path.absolute().parent, path.stem
+    if not name:
+        found = _classes_of(path)
+        if len(found) != 1:
+            raise TaskError(f"say which class of {where} is meant, as in {where}:{found[0] if found else 'MyTask'}")
+        (name,) = found
+    return Named([_spec(name, f"{stem}:{name}")], folder, {stem})
+
+
+def _classes_of(path: Path) -> list[str]:
+    """The tasks that the file itself defines."""
+    with importable(Named([], path.absolute().parent, {path.stem})):
+        module = importlib.import_module(path.stem)
+    return [
+        name
+        for name, one in vars(module).items()
+        if isinstance(one, type) and issubclass(one, Task) and one.__module__ == path.stem
+    ]
+
+
+def _of_file(path: Path) -> Named:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise TaskError(f"there is no file {path}") from None
+    specs = _specs(content, path.name)
+    folder = path.absolute().parent
+    files = {spec.model.partition(":")[0] for spec in specs if spec.model not in BUILT_IN}
+    return Named(specs, folder, {name for name in files if (folder / f"{name}.py").is_file()}, single=False)
+
+
+def _specs(content: bytes, what: str) -> list[TaskSpec]:
+    try:
+        specs = msgspec.json.decode(content, type=list[TaskSpec])
+    except msgspec.DecodeError as error:
+        raise TaskError(f"{what}: {error}") from None
+    if not specs:
+        raise TaskError(f"{what}: there is no task in it")
+    return specs
+
+
+def _spec(name: str, model: str) -> TaskSpec:
+    plain = "".join(one if one.isascii() and (one.isalnum() or one in "_-") else "-" for one in name.lower())
+    return TaskSpec(name=plain[:60] or "task", model=model)
+
+
+@contextmanager
+def importable(tasks: Named) -> Iterator[None]:
+    """While the block runs, the tasks' modules are found, as they are now; afterwards all is as before."""
+    path = list(sys.path)
+    before = {name: sys.modules.pop(name) for name in [*_modules_in(tasks), STAND_IN] if name in sys.modules}
+    if tasks.classes:
+        stand_in = ModuleType(STAND_IN)
+        vars(stand_in).update(tasks.classes)
+        sys.modules[STAND_IN] = stand_in
+    if tasks.folder != _HERE:
+        sys.path.insert(0, str(tasks.folder))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name in [*_modules_in(tasks), STAND_IN]:
+            sys.modules.pop(name, None)
+        sys.modules.update(before)
+
+
+def _modules_in(tasks: Named) -> list[str]:
+    """The loaded modules that are files of the tasks' folder, beside the tasks' own."""
+    if not tasks.files:
+        return []
+    folder = str(tasks.folder)
+    beside = [
+        name
+        for name, module in list(sys.modules.items())
+        if "." not in name and name != "__main__" and _folder_of(module) == folder
+    ]
+    return sorted({*beside, *tasks.files} & set(sys.modules))
+
+
+def _folder_of(module: ModuleType | None) -> str:
+    file = getattr(module, "__file__", None)
+    if not isinstance(file, str):
+        return ""
+    path = Path(file).absolute()
+    return str(path.parent) if path.name != "__init__.py" else ""

@@ -1,0 +1,187 @@
+"""One site's hooks on its own data, and what would leave it: before anybody else sees anything."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fedyard.simulating.calling import InProcess
+from fedyard.simulating.named import Meant, importable, named
+from fedyard.simulating.network import Network
+from fedyard.simulating.simulation import asked
+from fedyard.tasks import Content, jobs
+from fedyard.tasks.arrays import CONTENT_LIMIT_BYTES, pack, unpack
+from fedyard.wire.answers import TaskSpec
+
+VALUES_SHOWN = 4
+ROUNDS = 2
+"""So many are tried, if the task has as many: what leaves in the first one is often of another kind."""
+SITE = "this-site"
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """An array that would leave the site. first: how it begins, as text."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    size_bytes: int
+    first: str
+
+
+@dataclass(frozen=True)
+class Step:
+    """A hook as it went. leaves: the arrays (none if it hands over bytes, whose number is `size_bytes`).
+
+    reason: what the coordinator would be told. trace: the whole traceback, which stays here. log: goes sealed to him.
+    """
+
+    hook: str
+    round: int
+    reason: str = ""
+    seconds: float = 0.0
+    size_bytes: int = 0
+    norm: float | None = None
+    leaves: Sequence[Leaving] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    log: Sequence[str] = ()
+    trace: str = ""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a task did at one site. data: the names and places of what it could read."""
+
+    task: str
+    data: Mapping[str, str]
+    steps: Sequence[Step]
+
+    @property
+    def reason(self) -> str:
+        """Why it failed; empty if all went well."""
+        return next((step.reason for step in self.steps if step.reason), "")
+
+
+def tried(
+    task: Meant,
+    data: Mapping[str, str],
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    rounds: int | None = None,
+    model: Content | None = None,
+    site_id: str = SITE,
+    limit_bytes: int = CONTENT_LIMIT_BYTES,
+) -> Tried:
+    """Call prepare, train and aggregate (of this site's update alone) as an agent would; nothing is sent or kept.
+
+    task: as `simulate` has it; of several tasks the first one. data: name -> file, as in site.toml. rounds: how many
+    are tried (default: two, or as many as the task has). model: what round 1 begins with. Raises `TaskError` for what
+    was asked wrongly; what goes wrong in the task is a step's `reason`.
+    """
+    meant = named(task)
+    spec = asked(meant, None, parameters or {}, {})[0]
+    number = min(spec.rounds, ROUNDS) if rounds is None else rounds
+    if meant.single and rounds is None:
+        number = ROUNDS
+    steps: list[Step] = []
+    with tempfile.TemporaryDirectory(prefix="fedyard-") as room, importable(meant):
+        caller, packed = InProcess(), None if model is None else jobs.packed(pack(model, limit_bytes))
+        trial = _Trial(spec, meant.allowed, number, dict(data), site_id, Path(room), limit_bytes, caller)
+        step, _ = trial.step("prepare", 1)
+        steps.append(step)
+        for one in range(1, number + 1):
+            if steps[-1].reason:
+                break
+            step, update = trial.step("train", one, model=packed)
+            steps.append(step)
+            if update is None or not spec.aggregate:
+                continue
+            step, made = trial.step("aggregate", one, updates=[jobs.Submitted(site_id, update, dict(step.metrics))])
+            steps.append(step)
+            packed = made
+    return Tried(spec.name, dict(data), steps)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """What all steps have in common."""
+
+    spec: TaskSpec
+    allowed: list[str]
+    rounds: int
+    data: dict[str, str]
+    site_id: str
+    room: Path
+    limit_bytes: int
+    caller: InProcess
+
+    def step(
+        self,
+        hook: jobs.Hook,
+        number: int,
+        model: jobs.Packed | None = None,
+        updates: Sequence[jobs.Submitted] = (),
+    ) -> tuple[Step, jobs.Packed | None]:
+        network = Network()
+        job = jobs.Job(
+            hook=hook,
+            model_name=self.spec.model,
+            allowed=self.allowed,
+            site_id=self.site_id,
+            run_id=network.run_id,
+            task=self.spec.name,
+            task_seq=0,
+            round=number,
+            rounds=max(self.rounds, self.spec.rounds),
+            parameters=self.spec.parameters,
+            data=self.data,
+            folder=str(self.room / "run"),
+            model=model,
+            updates=list(updates),
+            limit_bytes=self.limit_bytes,
+            project_id=network.project_id,
+            keep=str(self.room / "kept"),
+        )
+        ((finished, log),) = self.caller.call([job])
+        packed = finished.packed
+        step = Step(
+            hook=hook,
+            round=number,
+            reason=finished.error,
+            seconds=finished.seconds,
+            size_bytes=0 if packed is None else _bytes(packed),
+            norm=finished.norm,
+            leaves=() if packed is None else _leaving(unpack(packed.where, self.limit_bytes)),
+            metrics=finished.metrics,
+            log=log,
+            trace=finished.trace,
+        )
+        return step, packed
+
+
+def _bytes(packed: jobs.Packed) -> int:
+    return Path(packed.file).stat().st_size if packed.file else len(packed.content)
+
+
+def _leaving(content: Content) -> list[Leaving]:
+    if isinstance(content, bytes):
+        return []
+    return [
+        Leaving(name, str(array.dtype), tuple(array.shape), int(array.nbytes), _first(np.asarray(array)))
+        for name, array in sorted(content.items())
+    ]
+
+
+def _first(array: np.ndarray[Any, Any]) -> str:
+    some = [_value(one) for one in array.reshape(-1)[:VALUES_SHOWN].tolist()]
+    return ", ".join(some) + (", ..." if array.size > VALUES_SHOWN else "")
+
+
+def _value(one: object) -> str:
+    return f"{one:.6g}" if isinstance(one, float) else str(one)

@@ -1,0 +1,212 @@
+"""Rounds without a hub: who is in them, what is enough, what ends them, and that all of it comes out the same again."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fedyard
+from fedyard.simulating.simulation import simulate
+from fedyard.tasks import Result, Task, TaskError
+from tests.fedyard.simulating import tasks
+from tests.fedyard.simulating.tasks import Beginning, Drawn, Keeping, Sum
+
+
+@pytest.fixture
+def sites(tmp_path) -> list[Path]:
+    """Three sites, whose numbers are 1, 10 and 100."""
+    paths = []
+    for name, value in (("a", 1), ("b", 10), ("c", 100)):
+        path = tmp_path / f"{name}.csv"
+        path.write_text(str(value))
+        paths.append(path)
+    return paths
+
+
+TWO = {"quorum": 2, "quorum_of": "count"}
+
+
+def outcomes(run) -> list[str]:
+    return [" ".join(site.outcome for site in one.sites) for one in run.rounds]
+
+
+def test_models_go_from_round_to_round(sites) -> None:
+    told = []
+    run = simulate(Sum, sites, rounds=2, test=sites[1], told=told.append)
+    assert (run.state, float(run.model["total"][0])) == ("succeeded", 3 * 111 + 111)
+    assert run.metrics == {"sites": 3.0, "test": 10.0}
+    assert [site.metrics["started"] for site in run.rounds[1].sites] == [111.0] * 3
+    assert list(run.rounds[0].sites[0].log) == ["round 1"]
+    assert told == list(run.rounds)
+
+
+def test_who_drops_out_or_comes_late_is_back_in_the_next_round(sites) -> None:
+    run = simulate(Sum, sites, rounds=3, contract=TWO, drop_outs={1: ["a"]}, stragglers={2: ["c"]})
+    assert outcomes(run) == ["dropped submitted submitted", "submitted submitted late", "submitted submitted submitted"]
+    assert float(run.model["total"][0]) == 3 * (2 * 110 + 11) + 111
+    out = simulate(Sum, sites, rounds=3, contract={**TWO, "late": "drop"}, drop_outs={1: ["a"]})
+    assert outcomes(out)[1:] == ["out submitted submitted"] * 2
+    waits = simulate(Sum, sites, rounds=1, contract={"too_few": "wait"}, stragglers={1: ["a"]})
+    assert outcomes(waits) == ["submitted submitted submitted"]
+
+
+def test_below_the_quorum_the_run_fails_and_names_the_first_cause(sites) -> None:
+    run = simulate(Sum, sites, rounds=3, contract=TWO, drop_outs={2: ["a"]}, stragglers={2: ["b"]})
+    assert (run.state, len(run.rounds)) == ("failed", 2)
+    assert run.reason == "quorum_not_met: 1 of 3 sites, and 2 are needed; a: gone for this round"
+    assert float(run.model["total"][0]) == 111
+
+
+def test_a_hook_that_fails_takes_its_site_out_and_shows_its_traceback(sites) -> None:
+    run = simulate(Sum, sites, rounds=2, contract=TWO, parameters={"fails": ["b", 1]})
+    assert outcomes(run) == ["submitted failed submitted", "submitted out submitted"]
+    failed = run.rounds[0].sites[1]
+    assert failed.reason.startswith("train: a calculation has no result, in line")
+    assert "own numbers" not in failed.reason
+    unready = simulate(Sum, sites, contract=TWO, parameters={"unready": "a"})
+    assert unready.rounds[0].sites[0].reason == "prepare: no data here"
+    assert unready.state == "succeeded"
+
+
+def test_an_update_that_cannot_be_used_leaves_its_site_out(sites) -> None:
+    run = simulate(Sum, sites, rounds=2, contract=TWO, parameters={"odd": "c"})
+    assert outcomes(run) == ["submitted submitted left_out", "submitted submitted out"]
+    assert float(run.model["total"][0]) == 2 * 11 + 11
+    assert simulate(Sum, sites, parameters={"odd": "c"}).reason.startswith("quorum_not_met: 2 of 3")
+
+
+def test_no_model_is_made_of_one_update_unless_that_is_said(sites) -> None:
+    assert "no model is made of fewer than 2" in simulate(Sum, sites[:1]).reason
+    assert simulate(Sum, sites[:1], min_updates=1).state == "succeeded"
+
+
+def test_tasks_run_in_their_order_with_what_those_before_have_made(sites, tmp_path) -> None:
+    model = f"{tasks.__name__}:"
+    specs = [
+        {"name": "product", "model": f"{model}Product", "after": ["sum"]},
+        {"name": "sum", "model": f"{model}Sum", "rounds": 2, "after": []},
+        {"name": "last", "model": f"{model}Sum", "after": ["product"]},
+    ]
+    run = simulate(specs, sites, parameters={"sum": {"fails": ["nobody", 1]}})
+    assert float(run.task("product").model["total"][0]) == 3 * 444
+    failed = simulate(specs, sites, parameters={"sum": {"fails": ["a", 2]}})
+    assert [task.state for task in failed.tasks] == ["skipped", "failed", "skipped"]
+    with pytest.raises(TaskError, match="there is no task 'other'"):
+        simulate(specs, sites, parameters={"other": {}})
+    with pytest.raises(TaskError, match="comes after itself"):
+        simulate([{**specs[0], "after": ["product"]}], sites)
+
+
+def test_a_first_model_is_the_coordinators_or_is_given(sites) -> None:
+    specs = [{"name": "sum", "model": f"{tasks.__name__}:Beginning", "initial": True}]
+    run = simulate(specs, sites)
+    assert [one.number for one in run.rounds] == [0, 1]
+    assert float(run.model["total"][0]) == 411
+    given = simulate(Beginning, sites, first_model={"total": np.array([1000.0])})
+    assert float(given.model["total"][0]) == 3111
+
+
+def test_what_is_kept_outlives_a_run_where_a_folder_is_named(sites, tmp_path) -> None:
+    counts = [simulate(Keeping, sites, rounds=2, folder=tmp_path / "kept").metrics for _ in range(2)]
+    assert len(counts) == 2
+    again = simulate(Keeping, sites, rounds=1, folder=tmp_path / "kept")
+    assert int(again.model["count"][0]) == 3 * 5
+    assert int(simulate(Keeping, sites, rounds=1).model["count"][0]) == 3
+
+
+def test_the_same_seed_draws_the_same_everywhere_and_leaves_the_callers_generators_alone(sites) -> None:
+    random.seed(1)
+    np.random.seed(1)
+    expected = random.random(), np.random.random()
+    random.seed(1)
+    np.random.seed(1)
+    first, again, other = (simulate(Drawn, sites, rounds=2, seed=seed) for seed in (5, 5, 6))
+    assert (random.random(), np.random.random()) == expected
+    assert all(np.array_equal(first.model[name], again.model[name]) for name in "abc")
+    assert not any(np.array_equal(first.model[name], other.model[name]) for name in "abc")
+    assert first.model["a"][3] == first.model["b"][3]  # the seed that all sites of a round have
+    assert first.model["a"][2] != first.model["b"][2]
+
+
+def test_sites_as_processes_make_the_same_model(tmp_path) -> None:
+    file = tmp_path / "rows.csv"
+    rows = "".join(f"{x},{x % 7},{int(x > 20)}\n" for x in range(40))
+    file.write_text(f"a,b,label\n{rows}")
+    runs = [simulate("logistic_regression", file, sites=2, rounds=2, processes=apart) for apart in (False, True)]
+    assert [run.state for run in runs] == ["succeeded"] * 2
+    assert all(np.array_equal(runs[0].model[name], runs[1].model[name]) for name in runs[0].model)
+
+
+def test_a_class_of_a_function_and_a_file_are_tasks_too(sites, tmp_path) -> None:
+    class Here(Sum):
+        pass
+
+    assert simulate(Here, sites).state == "succeeded"
+    file = tmp_path / "mine.py"
+    text = "from beside import VALUE\nfrom fedyard import Result, Task\n\nclass One(Task):\n"
+    text += "    def train(self, context, model):\n        return Result(b'x', {'value': VALUE})\n"
+    text += "    def aggregate(self, context, updates):\n        return Result(b'y', {'value': VALUE})\n"
+    file.write_text(text)
+    for value in (1, 22):  # a module that was changed is read again
+        (tmp_path / "beside.py").write_text(f"VALUE = {value}\n")
+        assert simulate(str(file), sites).metrics == {"value": value}
+    assert not {"mine", "beside", "fedyard_simulated"} & set(sys.modules)
+
+
+class NoTask:
+    """Has no hooks."""
+
+
+class Half(Task):
+    """Has no train."""
+
+
+@pytest.mark.parametrize(
+    ("task", "more", "said"),
+    [
+        (NoTask, {}, "is no fedyard.Task"),
+        ("mean", {}, "'mean' is no task"),
+        ("none.py:Task", {}, "there is no file none.py"),
+        ("none.json", {}, "there is no file none.json"),
+        ([{"name": "a"}], {}, "model"),
+        (Sum, {"parameters": {"x": object()}}, "what JSON can hold"),
+        (Sum, {"contract": {"quorm": 1}}, "a contract has no 'quorm'"),
+        (Sum, {"contract": {"late": "never"}}, "late of a contract is drop or next_round"),
+        (Sum, {"rounds": 0}, "rounds"),
+        (Sum, {"drop_outs": 1.5}, "a probability is between 0 and 1"),
+        (Sum, {"processes": True}, "put the class into a file"),
+    ],
+)
+def test_what_was_asked_wrongly_is_said(sites, task, more, said) -> None:
+    with pytest.raises(TaskError, match=said):
+        simulate(task, sites, **more)
+
+
+def test_what_is_wrong_with_the_task_itself_is_the_sites_reason(sites) -> None:
+    assert "has no train" in simulate(Half, sites).reason
+    missing = simulate("nowhere_to_be_found:Task", sites)
+    assert "there is no module" in missing.reason
+
+
+class Wild(Task):
+    """Hands over what does not travel."""
+
+    def train(self, context, model) -> Result:
+        content = {"x": np.array([object()])} if context.round == 1 else "text"
+        return Result(content, {"nan": float("nan")})
+
+
+def test_the_checks_are_those_of_a_site(sites) -> None:
+    assert "numbers and text only" in simulate(Wild, sites).reason
+
+
+def test_it_is_what_fedyard_exports_and_its_models_are_saved(sites, tmp_path) -> None:
+    assert fedyard.simulate is simulate
+    run = fedyard.simulate(Sum, sites)
+    (path,) = run.save(tmp_path / "models")
+    assert np.load(path)["total"].tolist() == [111.0]
+    assert [(row["site"], row["outcome"]) for row in run.rows()][:2] == [("", "completed"), ("a", "submitted")]

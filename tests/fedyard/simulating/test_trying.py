@@ -1,0 +1,115 @@
+"""What `fedyard task try` shows is what would leave the site, and nothing is sent or left behind."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from fedyard.agent.site import Folder, Settings
+from fedyard.cli.main import main
+from fedyard.simulating.trying import tried
+from fedyard.tasks import TaskError
+from tests.fedyard.simulating.tasks import Keeping, Sum
+
+
+@pytest.fixture
+def data(tmp_path) -> dict[str, str]:
+    path = tmp_path / "train.csv"
+    path.write_text("7")
+    return {"train": str(path)}
+
+
+def test_arrays_metrics_and_lines_are_shown_round_by_round(data) -> None:
+    found = tried(Sum, data)
+    assert [(step.hook, step.round) for step in found.steps] == [
+        ("prepare", 1),
+        ("train", 1),
+        ("aggregate", 1),
+        ("train", 2),
+        ("aggregate", 2),
+    ]
+    (array,) = found.steps[1].leaves
+    assert (array.name, array.dtype, array.shape, array.size_bytes, array.first) == ("total", "float64", (1,), 8, "7")
+    assert found.steps[3].metrics == {"samples": 1.0, "started": 7.0}
+    assert list(found.steps[3].log) == ["round 2"]
+    assert found.steps[1].size_bytes > 8
+    assert found.steps[1].norm == 7.0
+
+
+def test_a_model_may_be_given(data) -> None:
+    found = tried(Sum, data, rounds=1, model={"total": np.array([3.0])})
+    assert found.steps[1].metrics["started"] == 3.0
+
+
+def test_a_failure_is_what_the_coordinator_would_be_told(data) -> None:
+    found = tried(Sum, data, parameters={"fails": ["this-site", 1]})
+    assert found.reason.startswith("train: a calculation has no result")
+    assert found.steps[-1].hook == "train"
+    with pytest.raises(TaskError, match="no file"):
+        tried("none.py:X", data)
+
+
+def test_nothing_is_kept(data, tmp_path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    assert [tried(Keeping, data).steps[1].metrics["count"] for _ in range(2)] == [1.0, 1.0]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.fixture
+def site(tmp_path) -> Folder:
+    folder = Folder(tmp_path / "north")
+    folder.create(Settings(hub="http://hub.example", name="north", data={"train": "own.csv"}), "one-time")
+    (folder.path / "own.csv").write_text("5")
+    (folder.path / "other.csv").write_text("9")
+    toml = folder.path / "site.toml"
+    toml.write_text(toml.read_text() + '\n[project.doses]\ndata = { train = "other.csv" }\n')
+    return folder
+
+
+def said(capsys, *arguments: str) -> tuple[int, str, str]:
+    code = main(arguments)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+TASK = f"{Sum.__module__}:Sum"
+
+
+def test_the_site_and_its_project_say_which_data(site, capsys) -> None:
+    at = ("--folder", str(site.path), "task", "try", TASK, "--json")
+    firsts = []
+    for more in ((), ("--project", "doses")):
+        code, out, err = said(capsys, *at, *more)
+        assert code == 0, err
+        firsts.append(json.loads(out)["steps"][1]["leaves"][0]["first"])
+    assert firsts == ["5", "9"]
+    code, _, err = said(capsys, *at, "--project", "other")
+    assert (code, "no project 'other'" in err) == (2, True)
+
+
+def test_people_read_what_would_leave_and_what_would_not(data, capsys) -> None:
+    code, out, _ = said(capsys, "task", "try", TASK, "--data", f"train={data['train']}")
+    assert code == 0
+    assert "Would leave this site" in out
+    assert "log: round 1" in out
+    code, out, _ = said(capsys, "task", "try", TASK, "--data", data["train"], "--set", 'fails=["this-site", 1]')
+    assert code == 1
+    assert "FAILED. The coordinator would be told: train: a calculation has no result" in out
+    assert "Would leave" not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["task", "try", TASK, "--data", "train=x", "--set", "a"], "say NAME=VALUE"),
+        (["simulate", "tasks.json", "--data", "x", "--set", "a=1"], "say which task's"),
+        (["simulate", TASK, "--data", "none.csv"], "there is no data file"),
+        (["simulate", TASK, "--data", "none.csv", "--split", "odd"], "'odd' is not one of"),
+    ],
+)
+def test_what_is_typed_wrongly_is_said(capsys, arguments, sentence) -> None:
+    code, _, err = said(capsys, *arguments)
+    assert code in (1, 2)
+    assert sentence in err
