@@ -40,6 +40,8 @@ def _deployments(reader: Reader, needs: Needs) -> Needs:
     runs |= {each.run_id for each in numbered}
     reader.rows(sr.Deployment, f"{_DEPLOYMENTS} WHERE run_id {{any:uuid}}", runs)
     reader.rows(sr.TrainingResult, f"{_RESULTS} WHERE run_id {{any:uuid}}", runs)
+    for each in numbered:  # in a topic that all share, what was announced first is what jobs read
+        reader.all(sr.DataSource, _FIRST_OF_NUMBER, each.number, each.cluster, each.control_topic)
     led = {each.project_id for each in found} | {each.project_id for each in numbered}
     return Needs(runs=runs, led=led, counts={("data of a deployment", each.run_id) for each in numbered})
 
@@ -74,6 +76,10 @@ _FILES = (
 """Of those that are still there."""
 _DEPLOYMENTS = select(sr.Deployment)
 _RESULTS = select(sr.TrainingResult)
+_FIRST_OF_NUMBER = (
+    f"{select(sr.DataSource)} WHERE deployment_number = %s AND cluster = %s AND topic = %s"
+    " ORDER BY taken_at, log_offset LIMIT 1"
+)
 
 
 def _announced(reader: Reader, needs: Needs) -> Needs:

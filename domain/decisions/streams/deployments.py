@@ -296,6 +296,7 @@ def data_arrived(draft: Draft, source: sr.DataSource) -> None:
         return
     run_event(draft, run, EventKind.DATA_ARRIVED, facts)
     try:
+        _check_first(draft, deployment, source)
         ground = ground_of(contract_of(deployment), deployment.number, deployment.control_topic, source)
     except Unfit as unfit:
         draft.change(deployment, data_source_id=source.id)
@@ -320,6 +321,26 @@ def data_arrived(draft: Draft, source: sr.DataSource) -> None:
         records=[ground.record] if own else [],
     )
     draft.follow_up(prepare, run.id, deployment.attempts + 1)
+
+
+def _check_first(draft: Draft, deployment: sr.Deployment, source: sr.DataSource) -> None:
+    """In the topic that all share its jobs read the first record of its number, whenever it was announced. Raises
+    `Unfit` if that is another one than these data."""
+    place = (deployment.number, deployment.cluster, deployment.control_topic)
+    earlier = [
+        one
+        for one in draft.every(sr.DataSource)
+        if (one.deployment_number, one.cluster, one.topic) == place
+        and one.id != source.id
+        and (one.taken_at, one.log_offset) <= (source.taken_at, source.log_offset)
+    ]
+    if earlier:
+        raise Unfit(
+            "announced_before",
+            f"data source {earlier[0].id} was announced under number {deployment.number} in topic "
+            f"{deployment.control_topic}, which all share, before this deployment was there, and its jobs would read "
+            "that one: start another deployment, with a control topic of its own if it can be",
+        )
 
 
 def _useless(deployment: sr.Deployment, run: r.Run, source: sr.DataSource) -> str | None:

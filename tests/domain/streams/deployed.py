@@ -100,7 +100,8 @@ class Yard:
         )
         return str(self.ok(command, COORDINATOR)["id"])
 
-    def announce(self, run: Id, *, key: bytes | None = None, cluster: str = "cloud", **said: Any) -> None:
+    def announce(self, run: Id | int, *, key: bytes | None = None, cluster: str = "cloud", **said: Any) -> None:
+        """For a deployment, or under a number."""
         value = {
             "topic": "data:0:0:5,data:1:0:0,data:2:3:8",
             "unsupervised_topic": None,
@@ -120,7 +121,7 @@ class Yard:
             "of_tomorrow": [1],
             **said,
         }
-        number = self.deployment(run).number
+        number = run if isinstance(run, int) else self.deployment(run).number
         self.ok(
             sc.TakeRecord(
                 cluster=cluster,

@@ -10,6 +10,7 @@ import pytest
 from domain import commands as c
 from domain import records as r
 from domain import stream_commands as sc
+from domain import stream_records as sr
 from domain.decisions.progress.stage import spec_of
 from domain.decisions.streams.deployments import workers_gone
 from domain.rules import Rules, StreamRules
@@ -90,6 +91,24 @@ def test_in_the_shared_topic_its_record_lies_already(yard: Yard) -> None:
     assert (yard.prepare.topics, yard.prepare.records, yard.prepare.needs) == ([], [], ["data"])
     (task,) = yard.rows(r.TaskRun)
     assert spec_of(task).workloads[0].spec.environment["CONTROL_TOPIC"] == "CONTROL"
+
+
+def test_in_the_shared_topic_what_was_announced_before_it_would_be_read_instead(yard: Yard) -> None:
+    yard.announce(1)
+    early = yard.rows(sr.DataSource)[0].id
+    run = yard.start(control="shared")
+    yard.announce(run)
+    ended = yard.row(r.Run, run)
+    assert (ended.state, ended.reason) == ("failed", "announced_before")
+    assert early in ended.detail
+    assert yard.jobs() == []
+
+
+def test_in_a_topic_of_its_own_it_does_not_matter_what_was_announced_before(yard: Yard) -> None:
+    yard.announce(1)
+    run = yard.start()
+    yard.announce(run)
+    assert yard.deployment(run).state == "preparing"
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,11 @@ def jobs_begin_without_their_data(_: World) -> list[Swap]:
     return [(concerned, "training", replace(concerned["training"], hears=hears))]
 
 
+@bug("in the topic that all share nobody looks what was announced before the deployment was there", shown_by=139)
+def announced_before_and_not_seen(_: World) -> list[Swap]:
+    return [(deployments, "_check_first", lambda *_: None)]
+
+
 @bug("the newest data that are announced count, not the first", shown_by=11)
 def newest_data_count(_: World) -> list[Swap]:
     def later(draft: Draft, source: sr.DataSource) -> None:
