@@ -87,6 +87,7 @@ class Agent:
         self._finished = threading.Event()
         self._failure: BaseException | None = None
         self._told_clock: str | None = None
+        self._told_versions: str | None = None
 
     def stop(self) -> None:
         """Take up nothing new and end soon. For any thread, but not for a signal's handler: see stopping.py."""
@@ -246,7 +247,8 @@ class Agent:
             try:
                 pause = self.client.heartbeat(self.site_id)
                 self._tell_clock()
-                self._health.beaten(self._told_clock or "")
+                self._tell_versions()
+                self._health.beaten(self._told_clock or "", self.client.hub_version)
             except Unavailable as error:
                 self._health.missed(str(error))
                 self._log("heartbeat lost", detail=str(error))
@@ -258,6 +260,13 @@ class Agent:
         if (off is None) != (self._told_clock is None):
             self._log("clock", detail=off or "this site's clock and the hub's agree again")
         self._told_clock = off
+
+    def _tell_versions(self) -> None:
+        """Say it once when the hub's version and this one do not fit, and again when that has changed."""
+        off = self.client.versions_off()
+        if off != self._told_versions:
+            self._log("versions", detail=off or "the hub's version and this one fit again")
+        self._told_versions = off
 
     def _tend(self) -> None:
         """The sealing keys: one is published before anything else is asked of the hub, and renewed in time."""

@@ -17,6 +17,7 @@ import msgspec
 
 from fedyard.wire.times import SECOND
 from fedyard.wire.version import __version__
+from fedyard.wire.versions import misfit
 
 NAME = "health.json"
 EVERY_S = 5.0
@@ -38,6 +39,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     """started_at, at, beat_at, ended_at: microseconds. beat_at: when the hub has answered last; 0: not yet.
 
     trouble: why the hub was not reached since. clock: how far this machine's clock is from the hub's, if too far.
+    hub_version: what the hub said last; empty: nothing.
     """
 
     version: str = ""
@@ -48,7 +50,12 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     beat_at: int = 0
     trouble: str = ""
     clock: str = ""
+    hub_version: str = ""
     lines: list[Line] = []
+
+    def misfit(self) -> str:
+        """What is wrong with this agent's version at its hub; empty: nothing."""
+        return misfit(self.hub_version, self.version)
 
     def lives(self, now: int) -> bool:
         """True if the agent that wrote this is there, as far as its age tells."""
@@ -72,7 +79,7 @@ class HealthFile:
         self._lock = threading.Lock()
         self._lines: deque[Line] = deque(maxlen=KEEP_LINES)
         self._started_at, self._written_at = now(), 0
-        self._beat_at, self._trouble, self._clock = 0, "", ""
+        self._beat_at, self._trouble, self._clock, self._hub_version = 0, "", "", ""
 
     def said(self, what: str, facts: dict[str, object]) -> None:
         """The agent has logged a line."""
@@ -80,10 +87,10 @@ class HealthFile:
         with self._lock:
             self._lines.append(Line(self._now(), what, kept))
 
-    def beaten(self, clock: str) -> None:
+    def beaten(self, clock: str, hub_version: str = "") -> None:
         """The hub has answered to a heartbeat."""
         with self._lock:
-            self._beat_at, self._trouble, self._clock = self._now(), "", clock
+            self._beat_at, self._trouble, self._clock, self._hub_version = self._now(), "", clock, hub_version
 
     def missed(self, trouble: str) -> None:
         """It has not."""
@@ -106,6 +113,7 @@ class HealthFile:
                 beat_at=self._beat_at,
                 trouble=self._trouble,
                 clock=self._clock,
+                hub_version=self._hub_version,
                 lines=list(self._lines),
             )
         beside = self._path.with_name(f".{NAME}.new")

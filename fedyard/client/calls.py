@@ -35,6 +35,7 @@ from fedyard.wire.plurals import counted
 from fedyard.wire.structs import prepare_structs
 from fedyard.wire.times import SECOND, moment
 from fedyard.wire.version import __version__
+from fedyard.wire.versions import HEADER, misfit
 
 T = TypeVar("T")
 
@@ -53,6 +54,8 @@ PROBLEM_LIMIT_BYTES = 1_048_576
 READ_WITHIN_S = 120.0
 """A whole answer, however slowly it comes."""
 BLOCK_BYTES = 65_536
+MAX_VERSION = 64
+"""Characters of the version that the hub says."""
 MAX_PAGES = 10_000
 """Of one list, which has as many bytes as one answer together."""
 WORTH_READING = range(200, 300)
@@ -87,7 +90,7 @@ class Calls:
     closing: when it is set, waits between tries end and the call is given up.
     ca_file: certificates to trust, for a hub behind https with a private authority.
     transfer_hosts: `host` or `host:port` beside the hub that payloads may be carried to and from.
-    waiting: is told in a sentence when a first try has failed and others follow.
+    waiting: is told in a sentence when a first try has failed and others follow, or if the hub's version does not fit.
     allow_plain_http: `host` or `host:port` where the token may go in the clear. Raises `Unprotected` if it would go to
     another machine that is not named there.
     proxy: the one to use, with its login if it wants one; "none" for none; None: as the environment says.
@@ -119,6 +122,8 @@ class Calls:
         self._headers = {"Authorization": f"Bearer {token}", "Accept": _JSON, "User-Agent": f"fedyard/{__version__}"}
         self._connections = Connections(routes_of(proxy, os.environ), ca_file)
         self._met: set[Origin] = set()
+        self.hub_version = ""
+        """What the hub's last answer said; empty: nothing yet."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.hub!r})"
@@ -311,6 +316,17 @@ class Calls:
             return
         self._clocks = int(hub.timestamp()) * SECOND, micros_now()
 
+    def versions_off(self) -> str | None:
+        """A sentence with both versions, if this program's does not fit the hub's."""
+        return misfit(self.hub_version, __version__) or None
+
+    def _compare_versions(self, said: str) -> None:
+        """said: by the hub, which somebody on the way may be: it is shown, and nothing else."""
+        if said != self.hub_version and len(said) <= MAX_VERSION:
+            self.hub_version = said
+            if (off := self.versions_off()) is not None:
+                self._waiting(off)
+
     def _once(self, request: _Request) -> tuple[int, bytes, str]:
         headers = {**self._headers, **request.headers}
         if request.body is not None:
@@ -333,6 +349,7 @@ class Calls:
             raise self._kept_away(error, self._origin) from None
         self._look_at(response, self._origin)
         self._compare_clocks(response.headers.get("Date", ""))
+        self._compare_versions(response.headers.get(HEADER, ""))
         if content is None:
             raise Unavailable(f"{request}: the answer has more than {limit} bytes, or takes over {READ_WITHIN_S:g} s")
         if response.status in WORTH_READING:

@@ -15,6 +15,7 @@ from domain.values import Micros, Subject
 from fedyard.wire.plurals import counted
 from fedyard.wire.times import DAY_S, SECOND, time_text
 from fedyard.wire.version import __version__
+from fedyard.wire.versions import misfit
 from storage import clocks, stream_states
 from storage.database import Database, Row
 from storage.presence import SILENT_AFTER, STAND_BY, heard, silent
@@ -53,6 +54,7 @@ class ConcernKind(StrEnum):
     RUN_WAITS = "run_waits"
     RUN_FAILED = "run_failed"
     SITE_SILENT = "site_silent"
+    SITE_VERSION = "site_version"
     JOIN_REQUEST = "join_request"
     WORKLOAD_FAILED = "workload_failed"
     WORKLOAD_WAITS = "workload_waits"
@@ -117,6 +119,11 @@ _SILENT_SITE = (
     "SELECT sites.id, sites.name, coalesce(site_beats.seen_at, sites.state_at) FROM sites"
     " LEFT JOIN site_beats ON site_beats.site_id = sites.id"
 )
+_AGENT_VERSIONS = "SELECT DISTINCT version FROM site_agents"
+_SITE_OF_VERSION = (
+    "SELECT sites.id, sites.name, site_agents.version, site_agents.said_at FROM sites"
+    " JOIN site_agents ON site_agents.site_id = sites.id"
+)
 _REQUEST = (
     "SELECT memberships.project_id, projects.name, memberships.site_id, sites.name, memberships.state_at"
     " FROM memberships JOIN projects ON projects.id = memberships.project_id"
@@ -140,6 +147,7 @@ def concerns(
     """
     finders: list[Callable[[Database, Subject, Micros], list[Concern]]] = [
         _failed_runs,
+        _sites_of_other_versions,
         _requests,
         _workloads,
         _webhooks,
@@ -336,6 +344,24 @@ def _silent_sites(database: Database, subject: Subject) -> list[Concern]:
             site_id=site,
         )
         for site, name, since in rows(database, _SILENT_SITE, where, "ORDER BY sites.state_at DESC LIMIT %s", AT_ONCE)
+    ]
+
+
+def _sites_of_other_versions(database: Database, subject: Subject, _: Micros) -> list[Concern]:
+    wrong = {said: misfit(__version__, said) for (said,) in database.all(_AGENT_VERSIONS)}
+    odd = [said for said, fact in wrong.items() if fact]
+    if not odd:
+        return []
+    mine = [] if sees_everything(subject) else [own("sites.id", subject)]
+    where = [
+        Clause("sites.state = 'online' AND site_agents.version {any}", (database.many(odd),)),
+        *sites_seen(subject),
+        *mine,
+    ]
+    found = rows(database, _SITE_OF_VERSION, where, "ORDER BY sites.id LIMIT %s", AT_ONCE)
+    return [
+        Concern(ConcernKind.SITE_VERSION, "warns", name, wrong[said], time_or_none(since), site_id=site)
+        for site, name, said, since in found
     ]
 
 

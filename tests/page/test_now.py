@@ -124,6 +124,20 @@ def test_a_run_whose_coordinator_is_silent_waits_for_it_once_it_is_to_aggregate(
     assert ConcernKind.SITE_SILENT not in told(scene, "north")  # said once, with the run
 
 
+def test_a_site_whose_version_does_not_fit_is_told_of(scene: Scene) -> None:
+    database = scene.net.database
+    ids = [scene.names[f"site_{name}"] for name in ("north", "east")]
+    before = told(scene, "north")
+    with database.connection():
+        database.execute("DELETE FROM site_agents")
+        database.execute("UPDATE sites SET state = 'online' WHERE id {any:uuid}", [database.many(ids)])
+        for ident, version in zip(ids, ("99.0.0", __version__), strict=True):
+            database.execute("INSERT INTO site_agents (site_id, version, said_at) VALUES (%s, %s, 1)", [ident, version])
+    assert ConcernKind.SITE_VERSION not in before
+    assert "the hub has to be updated first" in told(scene, "north")[ConcernKind.SITE_VERSION].detail
+    assert ConcernKind.SITE_VERSION not in told(scene, "east")
+
+
 @pytest.fixture
 def bare(tmp_path: Path) -> Iterator[Database]:
     with opened("empty", tmp_path) as scene:
@@ -286,6 +300,7 @@ def test_who_looks_into_a_concern_is_led_to_what_it_is_about() -> None:
         "run_waits": f"/page/runs/{about['run']}",
         "run_failed": f"/page/runs/{about['run']}",
         "site_silent": f"/page/sites/{about['site']}",
+        "site_version": f"/page/sites/{about['site']}",
         "join_request": f"/page/projects/{about['project']}",
         "workload_failed": f"/page/workloads/{about['workload']}",
         "workload_waits": f"/page/workloads/{about['workload']}",

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import msgspec
 from flask import Request, Response
 
+from fedyard.wire.version import __version__
+from fedyard.wire.versions import HEADER as VERSION_HEADER
 from web.http.calls import Web
 from web.problems import Problems, Refused
 
@@ -30,7 +32,7 @@ class AnswerKind:
 
 
 _NOSNIFF = {"X-Content-Type-Options": "nosniff"}
-API = AnswerKind({**_NOSNIFF, "Cache-Control": "no-store"})
+API = AnswerKind({**_NOSNIFF, "Cache-Control": "no-store", VERSION_HEADER: __version__})
 """JSON and bytes for programs. Every problem is one, whatever was asked for."""
 PAGE = AnswerKind(
     {

@@ -130,6 +130,7 @@ _BRIEF: Mapping[ConcernKind, str] = {
     ConcernKind.RUN_WAITS: "{name} waits for {sites}{since}",
     ConcernKind.RUN_FAILED: "{name} failed",
     ConcernKind.SITE_SILENT: "{name} is silent{since}",
+    ConcernKind.SITE_VERSION: "the version of {name} does not fit",
     ConcernKind.JOIN_REQUEST: "somebody asks to join {name}",
     ConcernKind.WORKLOAD_FAILED: "workload {name} failed",
     ConcernKind.WORKLOAD_WAITS: "workload {name} does not start",
@@ -150,7 +151,7 @@ def where(one: Concern) -> str:
     match one.kind:
         case ConcernKind.RUN_WAITS | ConcernKind.RUN_FAILED:
             return f"{WHERE}/runs/{one.run_id}"
-        case ConcernKind.SITE_SILENT:
+        case ConcernKind.SITE_SILENT | ConcernKind.SITE_VERSION:
             return f"{WHERE}/sites/{one.site_id}"
         case ConcernKind.JOIN_REQUEST:
             return f"{WHERE}/projects/{one.project_id}"
