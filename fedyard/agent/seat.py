@@ -129,6 +129,9 @@ class WorkQueue:
     def known(self, run_id: str, task_seq: int) -> bool:
         return (run_id, task_seq) in self._known
 
+    def code(self, model: str) -> None:
+        """It is the program's, which this agent has not started."""
+
     def call(self, job: jobs.Job, unwanted: Callable[[], bool], logged: Callable[[str], None]) -> jobs.Finished | None:
         self._known.add((job.run_id, job.task_seq))
         if job.hook == "prepare":

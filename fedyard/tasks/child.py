@@ -17,6 +17,7 @@ import msgspec
 
 from fedyard.clock import SystemClock
 from fedyard.tasks import jobs
+from fedyard.tasks.code import Code, code_of, module_of
 from fedyard.tasks.frames import Frames
 from fedyard.tasks.reaper import END_WITHIN_S, end_session
 from fedyard.tasks.settings import Tasks
@@ -61,6 +62,7 @@ class Child:
         self._stop_within_s = stop_within_s
         self._clock = SystemClock()
         self._process: subprocess.Popen[bytes] | None = None
+        self._code: Code | None = None
 
     def call(self, job: jobs.Job, unwanted: Callable[[], bool], logged: Logged = _nowhere) -> jobs.Finished | None:
         """The outcome, or None once `unwanted` says so: the hook is asked to stop, and ended if it does not.
@@ -71,6 +73,9 @@ class Child:
             frame = jobs.encode(job)
         except (OverflowError, TypeError, ValueError):
             return jobs.Finished(error=f"{job.hook}: the parameters hold a value that no task can be handed: {_WHICH}")
+        if self._process is not None and job.code != self._code:
+            self.end()  # it has imported what lay here before
+        self._code = job.code
         self._start()
         raised: list[Exception] = []
 
@@ -119,9 +124,11 @@ class Child:
             return
         ours, theirs = socket.socketpair()
         read, self._pipe = os.pipe()
-        # The site's own modules first, and site-packages not before Python's own library.
+        # The site's own modules first, and site-packages not before Python's own library. Code that is allowed by a
+        # digest is found by that alone.
         found_anyway = Path(sysconfig.get_path("purelib")) == ROOT
-        paths = [str(self._folder), os.environ.get("PYTHONPATH") or "", "" if found_anyway else str(ROOT)]
+        own = "" if self._code is not None and self._code.only else str(self._folder)
+        paths = [own, os.environ.get("PYTHONPATH") or "", "" if found_anyway else str(ROOT)]
         environment = {
             **os.environ,
             **dict.fromkeys(_THREADS, str(self._threads)),
@@ -212,6 +219,10 @@ class Children:
     def count(self) -> int:
         """How many processes are kept."""
         return len(self._children)
+
+    def code(self, model: str) -> Code:
+        """The code of a model, as its process would find it now. Raises `CodeError`."""
+        return code_of(module_of(model), self._folder, [*os.environ.get("PYTHONPATH", "").split(os.pathsep), *sys.path])
 
     def call(self, job: jobs.Job, unwanted: Callable[[], bool], logged: Logged = _nowhere) -> jobs.Finished | None:
         """As `Child.call`, in its turn; a process that died is an error like any other."""

@@ -24,11 +24,14 @@ import msgspec
 from fedyard.clock import SystemClock
 from fedyard.tasks import Content, Context, Metrics, Result, Stopped, Task, TaskError, Unusable, jobs
 from fedyard.tasks.arrays import Updates, norm_of, pack, unpack
+from fedyard.tasks.code import NAMED
 from fedyard.tasks.frames import Frames
 from fedyard.tasks.metrics import finite
 from fedyard.tasks.privacy.accounting import BudgetSpent, spent_with
 from fedyard.tasks.privacy.noise import filtered
 from fedyard.tasks.registry import task_of
+from fedyard.tasks.rows import check_rows
+from fedyard.tasks.verified import import_by
 from fedyard.wire.forgiving import forgive
 from fedyard.wire.shown import shown
 
@@ -49,6 +52,9 @@ class Hooks:
         self._say = log
         self._task: Task | None = None
         self._prepared = False
+        self._looked = False
+        self._rows: int | None = None
+        self._few: TaskError | None = None
 
     def run(self, job: jobs.Job) -> jobs.Finished:
         """Never raises: what a hook raises becomes the reason, without anything that may be data."""
@@ -63,9 +69,24 @@ class Hooks:
                 self._logged(f"{job.hook} ended with a {type(error).__name__}")
             hidden = job.filter is not None and self._task is not None and not isinstance(error, BudgetSpent)
             return jobs.Finished(error=f"{job.hook}: {HIDDEN}" if hidden else reason_of(error, job.hook))
-        return msgspec.structs.replace(finished, seconds=clock.monotonic() - start)
+        return msgspec.structs.replace(finished, seconds=clock.monotonic() - start, rows=self._rows)
+
+    def _look(self, job: jobs.Job) -> None:
+        """What is looked at before any code of the task is here."""
+        if job.min_rows:
+            try:
+                self._rows = check_rows(job.data, job.min_rows)
+            except TaskError as error:
+                self._few = error
+        if job.code is not None and job.model_name not in NAMED:
+            import_by(job.code)
+        self._looked = True
 
     def _call(self, job: jobs.Job) -> jobs.Finished:
+        if not self._looked:
+            self._look(job)
+        if self._few is not None and job.hook in jobs.AT_DATA:
+            raise self._few
         context = self._context(job)
         task = self._made(job)
         if job.hook == "aggregate":

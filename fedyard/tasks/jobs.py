@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from fedyard.tasks.code import Code
 from fedyard.tasks.confined import Confinement
 from fedyard.tasks.privacy import Filter, Spent
 from fedyard.tasks.sources import Source
 
 Hook: TypeAlias = Literal["prepare", "train", "aggregate", "initial", "score"]
 """What an agent asks for; `aggregate` evaluates, too, and the parameters are validated before each."""
+AT_DATA: Final = ("prepare", "train", "score")
+"""Hooks that see a site's rows for others; the rest are a coordinator's."""
 MAX_LOG = 16_384
 """Characters of one call to `context.log`; the rest of it is cut off."""
 
@@ -51,7 +54,8 @@ class Job(msgspec.Struct, frozen=True, tag=True):
     limit_bytes: what content may have, packed and unpacked. keep: the folder of the project's task at this site that
     outlives runs; empty: there is none, and the hook gets one that ends with the run. model: of `train` and `score`.
     results: the models of the tasks that this one comes after, by their names. filter: what is done to an update before
-    it is packed. confine: what the process may reach.
+    it is packed. confine: what the process may reach. code: what the model's module is made of; it is imported by the
+    digests. min_rows: with fewer in one of its tables no hook sees them.
     """
 
     hook: Hook
@@ -75,6 +79,8 @@ class Job(msgspec.Struct, frozen=True, tag=True):
     results: dict[str, Packed] = {}
     filter: Filter | None = None
     confine: Confinement | None = None
+    code: Code | None = None
+    min_rows: int = 0
 
     def __repr__(self) -> str:
         return f"Job({self.hook} {self.run_id}/{self.task_seq} round {self.round})"
@@ -89,7 +95,8 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
 
     left_out: of an aggregation, the sites whose updates the task could not use, with a sentence on each. norm: of what
     is packed (`arrays.norm_of`). spent: what the filter says that the release costs. trace: the whole traceback of
-    what a hook raised, for this site's own people; it never leaves the site.
+    what a hook raised, for this site's own people; it never leaves the site. rows: of the smallest
+    of the task's tables; None where they were not counted.
     """
 
     packed: Packed | None = None
@@ -101,6 +108,7 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     norm: float | None = None
     spent: Spent | None = None
     trace: str = ""
+    rows: int | None = None
 
     def __repr__(self) -> str:
         return f"Finished(error={self.error!r}, stopped={self.stopped}, seconds={self.seconds:.3f})"

@@ -18,6 +18,7 @@ import sqlite3
 import threading
 from pathlib import Path
 
+from fedyard.agent.state.approvals import Approvals
 from fedyard.agent.state.bodies import Bodies
 from fedyard.agent.state.egress import KEEP_EGRESS, EgressLog
 from fedyard.agent.state.heads import Heads
@@ -26,6 +27,7 @@ from fedyard.agent.state.inbox import KEEP_ENTRIES, Inbox
 from fedyard.agent.state.logs import Logs
 from fedyard.agent.state.receipts import Receipts
 from fedyard.agent.state.records import (
+    Approval,
     Body,
     Egress,
     LeftOut,
@@ -50,6 +52,7 @@ __all__ = [
     "KEEP_ENDED_RUNS",
     "KEEP_ENTRIES",
     "MAX_HELD",
+    "Approval",
     "Body",
     "BudgetState",
     "Egress",
@@ -83,6 +86,7 @@ class State:
         self.receipts = Receipts(self._db, self._lock)
         self.egress = EgressLog(self._db, self._lock)
         self.heads = Heads(self._db, self._lock)
+        self.approvals = Approvals(self._db, self._lock)
 
     def close(self) -> None:
         with self._lock:

@@ -142,6 +142,29 @@ class RunTask(msgspec.Struct, frozen=True):
     seats: Sequence[str] = ()
 
 
+class Approval(msgspec.Struct, frozen=True, kw_only=True):
+    """A task of a run, as this site's people see it. digest: `contract.task_digest`. code: its code's digest here.
+
+    until: when the hub stops waiting, 0 if it did not say; asked_at, answered_at: microseconds. state: told (nobody is
+    asked), waiting, then approved or refused by a person, or over.
+    """
+
+    id: int = 0
+    project_id: str
+    run_id: str
+    task_seq: int
+    name: str
+    digest: str
+    code: str
+    task_json: bytes
+    number: int
+    attempt: int
+    asked_at: int
+    until: int
+    state: str
+    answered_at: int = 0
+
+
 class Receipt(msgspec.Struct, frozen=True):
     """What became of an update that the hub has accepted.
 

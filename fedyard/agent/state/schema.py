@@ -85,6 +85,14 @@ CREATE TABLE IF NOT EXISTS releases (
     kept INTEGER NOT NULL DEFAULT 0, epsilon REAL, delta REAL);
 CREATE INDEX IF NOT EXISTS releases_of_project ON releases (project_id, noise);
 CREATE INDEX IF NOT EXISTS releases_of_run ON releases (run_id, task_seq, round);
+CREATE TABLE IF NOT EXISTS approvals (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, project_id TEXT NOT NULL, run_id TEXT NOT NULL, task_seq INTEGER NOT NULL,
+    name TEXT NOT NULL, digest TEXT NOT NULL, code TEXT NOT NULL, task_json BLOB NOT NULL, number INTEGER NOT NULL,
+    attempt INTEGER NOT NULL, asked_at INTEGER NOT NULL, until INTEGER NOT NULL, state TEXT NOT NULL,
+    answered_at INTEGER NOT NULL, UNIQUE (run_id, task_seq, digest, code));
+CREATE TABLE IF NOT EXISTS begun_runs (
+    project_id TEXT NOT NULL, run_id TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (project_id, run_id));
+CREATE TABLE IF NOT EXISTS refused_runs (run_id TEXT PRIMARY KEY, reason TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS sent (key TEXT PRIMARY KEY, at INTEGER NOT NULL, body_json BLOB NOT NULL);
 """
 LATER = (

@@ -95,7 +95,7 @@ class Steps:
         )
         self._reports = Reporting(self._at)
         self._holding = Holding(self._at)
-        hooks = Hooks(self._at, self._holding)
+        self.hooks = hooks = Hooks(self._at, self._holding)
         self._coordinating = Coordinating(self._at, self._reports, hooks, self._holding)
         self._taking_part = TakingPart(self._at, self._reports, hooks, self._holding)
         self._steps: dict[str, Callable[[Entry], None]] = {
@@ -223,6 +223,7 @@ class Steps:
     def _task_ended(self, entry: Entry) -> None:
         if decode(entry.facts, Ended).state == "succeeded":
             self._at.receipts.over(entry)
+        self._at.state.approvals.over(*task_of(entry), micros_now())
         self._at.children.end(*task_of(entry))
 
     def _run_ended(self, entry: Entry) -> None:
@@ -239,6 +240,7 @@ class Steps:
 
     def forget_run(self, run_id: str) -> None:
         """Its processes end; what its hooks kept and what was opened goes. Harmless when repeated."""
+        self._at.state.approvals.over(run_id, None, micros_now())
         self._at.children.end(run_id)
         shutil.rmtree(under(self._at.runs, run_id), ignore_errors=True)
         self._at.state.runs.forget_run(run_id)  # last: the entry that led here is done with it

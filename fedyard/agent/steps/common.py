@@ -16,6 +16,7 @@ from fedyard.agent.site import Folder, Settings
 from fedyard.agent.state import State
 from fedyard.client.client import Client
 from fedyard.tasks import jobs
+from fedyard.tasks.code import Code
 from fedyard.wire.answers import Entry
 
 
@@ -24,6 +25,9 @@ class Computing(Protocol):
 
     def known(self, run_id: str, task_seq: int) -> bool:
         """True if the task run's hooks have been called since the agent started."""
+
+    def code(self, model: str) -> Code | None:
+        """The code of a model as it lies here now; None where nobody here starts it. Raises `CodeError`."""
 
     def call(self, job: jobs.Job, unwanted: Callable[[], bool], logged: Callable[[str], None]) -> jobs.Finished | None:
         """The outcome, or None once `unwanted` says so. logged: what the hook says meanwhile."""

@@ -8,10 +8,11 @@ import msgspec
 
 from fedyard.agent.paths import under
 from fedyard.agent.patience import Overtaken
-from fedyard.agent.policy import ProjectPolicy
+from fedyard.agent.policy import PolicyRefused, ProjectPolicy
 from fedyard.agent.state import LeftOut, Made, Seat
 from fedyard.agent.steps.common import Common, task_of
 from fedyard.agent.steps.holding import Holding
+from fedyard.agent.steps.policy import Policy
 from fedyard.clock import micros_now
 from fedyard.sealed.sealing import Digests
 from fedyard.tasks import jobs
@@ -28,6 +29,7 @@ class Hooks:
     def __init__(self, common: Common, holding: Holding) -> None:
         self._at = common
         self._holding = holding
+        self.policy = Policy(common, holding)
 
     def keep_made(
         self,
@@ -42,7 +44,8 @@ class Hooks:
         packed = finished.packed
         assert packed is not None
         assert entry.run_id is not None
-        metrics = may_leave({**finished.metrics, **more}, self._holding.policy(entry).privacy)
+        policy = self._holding.policy(entry)
+        metrics = may_leave(policy.leaving({**finished.metrics, **more}), policy.privacy)
         self._at.state.results.keep_made(
             Made(entry.seq, entry.run_id, packed.content, packed.file, metrics, left_out, digests, finished.norm),
             finished.spent,
@@ -59,7 +62,10 @@ class Hooks:
         """A hook's outcome; a crash of its process is one, too. Raises `Overtaken` or `Halted` if it is not wanted."""
         run_id, task_seq = task_of(entry)
         self._at.patience.go_on(entry)
-        policy = self._holding.policy(entry)
+        try:
+            policy, code = self.policy.before(entry, hook, spec)
+        except PolicyRefused as refusal:
+            return jobs.Finished(error=str(refusal))
         blind = hook == "initial" and policy.privacy is not None  # a first model has no noise
         model = None
         if hook in ("train", "score") and seat and seat.model_id:
@@ -68,7 +74,7 @@ class Hooks:
         job = jobs.Job(
             hook=hook,
             model_name=spec.model,
-            allowed=self._at.settings.tasks.allow,
+            allowed=policy.models(self._at.settings.tasks.allow),
             site_id=self._at.site_id,
             run_id=run_id,
             task=spec.name,
@@ -85,14 +91,18 @@ class Hooks:
             project_id=project_id,
             keep=str(under(self._at.kept, project_id, spec.name)) if project_id else "",
             filter=self._filter(entry, hook, policy.privacy),
+            code=code,
+            min_rows=policy.min_rows,
         )
         finished = self._at.children.call(
             job,
             lambda: (
                 self._at.patience.unwanted(entry) or not self._at.courier.directories.consents.serves(entry.project_id)
             ),
-            lambda text: self._said(entry, policy.privacy, text),
+            lambda text: self._said(entry, policy, text),
         )
+        if finished is not None:
+            finished = self.policy.after(entry, hook, policy, finished)
         if policy.privacy is not None and hook == "train":
             finished = self._counted(entry, finished)
         if policy.privacy is not None and finished is not None:
@@ -122,10 +132,10 @@ class Hooks:
             self._at.state.releases.give_back(entry)
         return finished
 
-    def _said(self, entry: Entry, privacy: Privacy | None, text: str) -> None:
-        """What a hook says goes to the coordinator, or, where updates leave with noise, to this site's own log."""
+    def _said(self, entry: Entry, policy: ProjectPolicy, text: str) -> None:
+        """What a hook says goes to the coordinator; with noise, or where logs stay, to this site's log."""
         run_id, task_seq = task_of(entry)
-        if privacy is None:
+        if policy.privacy is None and policy.logs:
             self._at.logs.add(entry.project_id or "", run_id, task_seq, entry.round or 1, text)
         else:
             self._at.log("a hook said", run=run_id, task=task_seq, round=entry.round, text=text[:MAX_SAID])

@@ -1,0 +1,234 @@
+"""The digest of a task's code, and that what was digested is what runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from fedyard.tasks import jobs
+from fedyard.tasks.child import Child, Children
+from fedyard.tasks.code import NAMED, CodeError, code_of, module_of
+from fedyard.tasks.registry import BUILT_IN
+from fedyard.tasks.settings import Tasks
+from tests import hooks
+
+TASK = """
+from fedyard import Result, Task, TaskError
+import numpy
+from near import HERE
+from parts.deep import DEEP
+
+
+class Mine(Task):
+    def train(self, context, model):
+        if context.parameters.get("import"):
+            __import__(context.parameters["import"])
+        return Result(b"x", {"here": HERE, "deep": DEEP})
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A site's folder with a task, what it imports, and what it does not."""
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "__init__.py").write_text("from . import beside\n")
+    (tmp_path / "parts" / "beside.py").write_text("")
+    (tmp_path / "parts" / "deep.py").write_text("DEEP = 1\n")
+    (tmp_path / "near.py").write_text("HERE = 1\n")
+    (tmp_path / "far.py").write_text("")
+    (tmp_path / "mine.py").write_text(TASK)
+    return tmp_path
+
+
+def digest(folder: Path) -> str:
+    return code_of("mine", folder, sys.path).digest
+
+
+def test_it_is_of_the_module_and_of_what_that_imports_of_the_sites_folder(folder: Path) -> None:
+    assert [one.module for one in code_of("mine", folder, sys.path).files] == [
+        *("mine", "near", "parts", "parts.beside", "parts.deep")
+    ]
+
+
+@pytest.mark.parametrize("file", ["mine.py", "near.py", "parts/__init__.py", "parts/beside.py", "parts/deep.py"])
+def test_a_byte_more_in_any_of_these_files_is_another_digest(folder: Path, file: str) -> None:
+    before = digest(folder)
+    with (folder / file).open("a") as stream:
+        stream.write("\n")
+    assert digest(folder) != before
+
+
+def test_other_files_make_no_difference_and_neither_does_the_place(folder: Path, tmp_path_factory) -> None:
+    before = digest(folder)
+    (folder / "far.py").write_text("print()")
+    assert digest(folder) == before
+    assert digest(folder.rename(tmp_path_factory.mktemp("other") / "place")) == before
+
+
+@pytest.mark.parametrize(
+    "said", ["import far", "def f():\n    from far import x", "from far import *", "import far as x"]
+)
+def test_it_follows_every_statement_that_imports(folder: Path, said: str) -> None:
+    (folder / "near.py").write_text(f"HERE = 1\n{said}\n")
+    assert "far" in [one.module for one in code_of("mine", folder).files]
+
+
+def test_a_module_of_the_folder_in_the_place_of_pythons_own_is_in_it(folder: Path) -> None:
+    (folder / "near.py").write_text("import random\nHERE = 1\n")
+    before = digest(folder)
+    (folder / "random.py").write_text("")
+    assert digest(folder) != before
+
+
+def test_there_is_none_of_what_is_not_there(folder: Path) -> None:
+    assert code_of("nowhere", folder, sys.path).digest == ""
+    assert code_of("mine.inner", folder, sys.path).digest == ""
+
+
+def test_a_file_that_is_too_large_has_none(folder: Path) -> None:
+    with (folder / "near.py").open("w") as stream:
+        os.truncate(stream.fileno(), 2**25)
+    with pytest.raises(CodeError, match=r"near\.py"):
+        digest(folder)
+
+
+def test_the_models_that_come_with_fedyard_have_their_modules_digest(tmp_path: Path) -> None:
+    assert {name: model.__module__ for name, model in BUILT_IN.items()} == NAMED
+    assert all(len(code_of(module_of(name), tmp_path, sys.path).digest) == 64 for name in NAMED)
+
+
+# What runs
+
+
+def job(folder: Path, **more: object) -> jobs.Job:
+    made = jobs.Job(
+        hook="train",
+        model_name="mine:Mine",
+        allowed=["mine:Mine"],
+        site_id="s",
+        run_id="r",
+        task="train",
+        task_seq=1,
+        round=1,
+        rounds=1,
+        parameters={},
+        data={},
+        folder=str(folder / "runs" / "r"),
+        code=Children(folder, Tasks()).code("mine:Mine"),
+    )
+    return msgspec.structs.replace(made, **more)
+
+
+def pinned(made: jobs.Job) -> jobs.Job:
+    assert made.code is not None
+    return msgspec.structs.replace(made, code=msgspec.structs.replace(made.code, only=True))
+
+
+@pytest.fixture
+def child(folder: Path) -> Iterator[Child]:
+    with hooks.prepared():
+        made = Child(folder, threads=1, stop_within_s=0.5)
+        yield made
+        made.end()
+
+
+def ran(child: Child, made: jobs.Job) -> jobs.Finished:
+    finished = child.call(made, lambda: False)
+    assert finished is not None
+    return finished
+
+
+@pytest.mark.parametrize("by_digest", [False, True])
+def test_it_runs_as_it_was_digested(folder: Path, child: Child, by_digest: bool) -> None:
+    made = pinned(job(folder)) if by_digest else job(folder)
+    finished = ran(child, made)
+    assert (finished.error, finished.metrics) == ("", {"here": 1.0, "deep": 1.0})
+
+
+@pytest.mark.parametrize("file", ["mine.py", "near.py", "parts/deep.py"])
+def test_a_file_that_was_changed_between_digest_and_import_does_not_run(folder: Path, child: Child, file: str) -> None:
+    made = job(folder)
+    with (folder / file).open("a") as stream:
+        stream.write(f"\nopen({str(folder / 'ran')!r}, 'w')\n")
+    finished = ran(child, made)
+    assert (
+        finished.error == f"train: {Path(file).name} was changed while it was about to be imported: nothing of it ran"
+    )
+    assert not (folder / "ran").exists()
+
+
+def test_a_compiled_file_that_lies_beside_is_not_used(folder: Path, child: Child) -> None:
+    import importlib.util  # noqa: PLC0415 - of this test alone
+    import py_compile  # noqa: PLC0415 - of this test alone
+
+    other = folder / "other.py"
+    other.write_text("HERE = 2\n")
+    stale = Path(importlib.util.cache_from_source(str(folder / "near.py")))
+    py_compile.compile(str(other), str(stale), invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+    assert ran(child, job(folder)).metrics["here"] == 1.0
+
+
+def test_of_code_that_is_allowed_by_a_digest_nothing_else_of_the_folder_is_imported(folder: Path, child: Child) -> None:
+    (folder / "far.py").write_text(f"open({str(folder / 'ran')!r}, 'w')\n")
+    (folder / "parts" / "more.py").write_text(f"open({str(folder / 'ran')!r}, 'w')\n")
+    for name in ("far", "parts.more"):
+        finished = ran(child, msgspec.structs.replace(pinned(job(folder)), parameters={"import": name}))
+        assert finished.error.startswith("train: a Python package is missing")
+    assert not (folder / "ran").exists()
+
+
+def test_nothing_of_the_folder_runs_before_what_is_allowed_by_its_digest(folder: Path) -> None:
+    for name in ("sitecustomize", "usercustomize", "random"):
+        (folder / f"{name}.py").write_text(f"open({str(folder / 'ran')!r}, 'w')\n")
+    own = Child(folder, threads=1, stop_within_s=0.5)
+    try:
+        assert ran(own, pinned(job(folder))).error == ""
+    finally:
+        own.end()
+    assert not (folder / "ran").exists()
+
+
+def test_changed_code_gets_a_process_of_its_own(folder: Path, child: Child) -> None:
+    assert ran(child, job(folder)).metrics["here"] == 1.0
+    (folder / "near.py").write_text("HERE = 2\n")
+    assert ran(child, job(folder)).metrics["here"] == 2.0
+
+
+# Rows
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("few.csv", "a,b\n1,2\n3,4\n"),
+        ("few.csv", 'a;b\n1;"x\ny"\n\n;\n3;"\n\n\n"\n'),
+        ("few.csv", "\ufeffsep=;\na;b\n1;2\n3;4\n"),
+        ("few.tsv", "a\tb\n1\t2\n"),
+    ],
+)
+def test_with_fewer_rows_than_the_site_wants_nothing_of_the_task_is_there(
+    folder: Path, child: Child, name: str, content: str
+) -> None:
+    (folder / name).write_text(content)
+    (folder / "mine.py").write_text(f"open({str(folder / 'ran')!r}, 'w')\n")
+    finished = ran(child, msgspec.structs.replace(job(folder), data={"train": str(folder / name)}, min_rows=3))
+    assert finished.error == "train: policy_min_rows: this site takes part with 3 rows at least, and train has fewer"
+    assert not (folder / "ran").exists()
+
+
+def test_with_enough_rows_it_is_said_how_many(folder: Path, child: Child) -> None:
+    (folder / "t.csv").write_text("a,b\n1,2\n3,4\n5,6\n")
+    finished = ran(child, msgspec.structs.replace(job(folder), data={"train": str(folder / "t.csv")}, min_rows=3))
+    assert (finished.error, finished.rows) == ("", 3)
+
+
+def test_an_aggregation_before_does_not_keep_the_rows_from_being_counted(folder: Path, child: Child) -> None:
+    (folder / "t.csv").write_text("a,b\n1,2\n")
+    made = msgspec.structs.replace(job(folder), data={"train": str(folder / "t.csv")}, min_rows=3)
+    ran(child, msgspec.structs.replace(made, hook="aggregate"))
+    assert "policy_min_rows" in ran(child, made).error
