@@ -75,7 +75,7 @@ class Hooks:
         """What is looked at before any code of the task is here."""
         if job.min_rows:
             try:
-                self._rows = check_rows(job.data, job.min_rows)
+                self._rows = check_rows(job.sources, job.min_rows)
             except TaskError as error:
                 self._few = error
         if job.code is not None and job.model_name not in NAMED:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from fedyard.tasks import jobs
@@ -15,6 +16,7 @@ from fedyard.tasks.child import Child, Children
 from fedyard.tasks.code import NAMED, CodeError, code_of, module_of
 from fedyard.tasks.registry import BUILT_IN
 from fedyard.tasks.settings import Tasks
+from fedyard.tasks.sources import Source
 from tests import hooks
 
 TASK = """
@@ -202,11 +204,16 @@ def test_changed_code_gets_a_process_of_its_own(folder: Path, child: Child) -> N
 # Rows
 
 
+def with_data(made: jobs.Job, file: Path) -> jobs.Job:
+    """Of a site that wants three rows."""
+    return msgspec.structs.replace(made, sources={"train": Source(str(file))}, min_rows=3)
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
         ("few.csv", "a,b\n1,2\n3,4\n"),
-        ("few.csv", 'a;b\n1;"x\ny"\n\n;\n3;"\n\n\n"\n'),
+        ("few.csv", "a,b\n1,2\n\n\n3,4\n\n"),
         ("few.csv", "\ufeffsep=;\na;b\n1;2\n3;4\n"),
         ("few.tsv", "a\tb\n1\t2\n"),
     ],
@@ -216,19 +223,30 @@ def test_with_fewer_rows_than_the_site_wants_nothing_of_the_task_is_there(
 ) -> None:
     (folder / name).write_text(content)
     (folder / "mine.py").write_text(f"open({str(folder / 'ran')!r}, 'w')\n")
-    finished = ran(child, msgspec.structs.replace(job(folder), data={"train": str(folder / name)}, min_rows=3))
-    assert finished.error == "train: policy_min_rows: this site takes part with 3 rows at least, and train has fewer"
+    finished = ran(child, with_data(job(folder), folder / name))
+    assert finished.error == "train: policy_min_rows: this site takes part with 3 rows at least, not so train"
     assert not (folder / "ran").exists()
+
+
+def test_arrays_are_counted_too(folder: Path, child: Child) -> None:
+    np.savez(folder / "few.npz", X=np.zeros((2, 9)), names=np.zeros(1))
+    assert "policy_min_rows" in ran(child, with_data(job(folder), folder / "few.npz")).error
+
+
+def test_of_what_is_no_table_nothing_is_said(folder: Path, child: Child) -> None:
+    (folder / "scan.dcm").write_bytes(bytes(range(256)))
+    finished = ran(child, with_data(job(folder), folder / "scan.dcm"))
+    assert (finished.error, finished.rows) == ("", None)
 
 
 def test_with_enough_rows_it_is_said_how_many(folder: Path, child: Child) -> None:
     (folder / "t.csv").write_text("a,b\n1,2\n3,4\n5,6\n")
-    finished = ran(child, msgspec.structs.replace(job(folder), data={"train": str(folder / "t.csv")}, min_rows=3))
+    finished = ran(child, with_data(job(folder), folder / "t.csv"))
     assert (finished.error, finished.rows) == ("", 3)
 
 
 def test_an_aggregation_before_does_not_keep_the_rows_from_being_counted(folder: Path, child: Child) -> None:
     (folder / "t.csv").write_text("a,b\n1,2\n")
-    made = msgspec.structs.replace(job(folder), data={"train": str(folder / "t.csv")}, min_rows=3)
-    ran(child, msgspec.structs.replace(made, hook="aggregate"))
+    made = with_data(job(folder), folder / "t.csv")
+    assert "does not aggregate" in ran(child, msgspec.structs.replace(made, hook="aggregate")).error
     assert "policy_min_rows" in ran(child, made).error
