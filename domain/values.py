@@ -54,7 +54,6 @@ MAX_MEASURED = 64
 """Names of what was counted, or measured, in one round."""
 MetricName = Annotated[str, msgspec.Meta(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]*(?!\n)$")]
 """As rounds name it; with `score.` before it the mean of the sites' scores."""
-OF_SCORES: Final = "score."
 Metrics = Annotated[
     dict[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], float], msgspec.Meta(max_length=MAX_MEASURED)
 ]

@@ -34,6 +34,7 @@ from domain.sweeps import ForgetSecrets, RevokeClientTokens
 from domain.workloads import flaw_of, site_of
 from fedyard.wire import notices as n
 from fedyard.wire.problems import ProblemType
+from fedyard.wire.scoring import OF_SCORES
 from fedyard.wire.times import SECOND, time_text
 
 _tasks_decoder = msgspec.json.Decoder(list[values.TaskSpec])
@@ -113,7 +114,7 @@ def _check_metrics(task: values.TaskSpec) -> None:
     if task.score_every and not task.aggregate:
         raise _bad_tasks(f"task {task.name!r} aggregates nothing, so there is no model to score: leave score_every out")
     for field, rule in (("best", task.best), ("stop_early", task.stop_early)):
-        if rule is not None and rule.metric.startswith(values.OF_SCORES) and not task.score_every:
+        if rule is not None and rule.metric.startswith(OF_SCORES) and not task.score_every:
             raise _bad_tasks(
                 f"task {task.name!r}: {field} names {rule.metric!r}, which the sites say of a model; set score_every"
             )

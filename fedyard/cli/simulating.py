@@ -114,7 +114,8 @@ def parameters_of(task: str, settings: Sequence[str]) -> dict[str, Any]:
 def _told(one: Round) -> None:
     """A line, as the round ends."""
     done = sum(site.outcome == "submitted" for site in one.sites)
-    metrics = ", ".join(f"{shown(name)} {value:.6g}" for name, value in sorted(one.metrics.items()))
+    values = {**one.metrics, **{f"score.{name}": value for name, value in one.score.items()}}
+    metrics = ", ".join(f"{shown(name)} {value:.6g}" for name, value in sorted(values.items()))
     said = f"{one.task}, round {one.number}: {done} of {counted(len(one.sites), 'site')}"
     print(f"{said}, {one.seconds:.2f} s{'; ' if metrics else ''}{metrics}", flush=True)
     for site in one.sites:
@@ -127,6 +128,10 @@ def _print(run: Simulated) -> None:
     for task in run.tasks:
         if task.rounds:
             _print_sites(task.rounds[-1].sites)
+        if task.best is not None:
+            print(f"{task.name}: the best model is that of round {task.best}")
+        if task.reason and task.state == "succeeded":
+            print(f"{task.name}: {shown(task.reason)}")
     print(f"{run.state}{': ' if run.reason else ''}{shown(run.reason)}")
     traces = [site.trace for one in run.rounds for site in one.sites if site.trace]
     traces += [one.trace for one in run.rounds if one.trace]
@@ -154,6 +159,7 @@ def _plain(run: Simulated) -> dict[str, Any]:
             "name": task.name,
             "state": task.state,
             "reason": task.reason,
+            "best": task.best,
             "rounds": [msgspec.to_builtins(one) for one in task.rounds],
         }
         for task in run.tasks

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 from fedyard.tasks import Content, TaskError
 from fedyard.tasks.arrays import pack
 from fedyard.tasks.packed import save
+from fedyard.wire.scoring import OF_SCORES
 
 Outcome: TypeAlias = Literal["submitted", "left_out", "failed", "dropped", "late", "resting", "out"]
 """Of a site in a round: `left_out`: its update could not be used; `failed`: its hook failed, and the site is out of the
@@ -19,7 +20,10 @@ task from then on, as one that is left out; `dropped`: gone for this round; `lat
 
 @dataclass(frozen=True)
 class SiteRound:
-    """A site in a round. size_bytes, norm: of its update, packed. trace: the whole traceback, if its hook failed."""
+    """A site in a round. size_bytes, norm: of its update, packed. trace: the whole traceback, if its hook failed.
+
+    score: what it says of the round's model, in rounds that score; score_reason: why it says nothing.
+    """
 
     site: str
     outcome: Outcome
@@ -30,28 +34,33 @@ class SiteRound:
     norm: float | None = None
     log: Sequence[str] = ()
     trace: str = ""
+    score: Mapping[str, float] = field(default_factory=dict)
+    score_reason: str = ""
 
 
 @dataclass(frozen=True)
 class Round:
-    """A round as it ended. metrics: of the model. scores: by site, where the round scored. seconds: for all hooks."""
+    """A round as it ended. metrics: of the model. score: the mean of the sites' scores, in rounds that score.
+
+    seconds: for all hooks.
+    """
 
     task: str
     number: int
     state: Literal["completed", "failed"]
     reason: str = ""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    score: Mapping[str, float] = field(default_factory=dict)
     sites: Sequence[SiteRound] = ()
     seconds: float = 0.0
     log: Sequence[str] = ()
-    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     size_bytes: int = 0
     trace: str = ""
 
 
 @dataclass(frozen=True)
 class TaskRun:
-    """A task as it ended. model: the last one that it made, or None. best: the number of the best round, if asked."""
+    """A task as it ended. model: the last one that it made, or None. best, best_model: of the best round, if asked."""
 
     name: str
     state: Literal["succeeded", "failed", "skipped"]
@@ -59,6 +68,7 @@ class TaskRun:
     rounds: Sequence[Round] = ()
     model: Content | None = None
     best: int | None = None
+    best_model: Content | None = None
 
     def __repr__(self) -> str:
         return f"TaskRun({self.name!r}, {self.state}, {len(self.rounds)} rounds)"
@@ -105,12 +115,11 @@ class Simulated:
         for one in self.rounds:
             found.append(
                 {"task": one.task, "round": one.number, "site": "", "outcome": one.state, "seconds": one.seconds}
-                | dict(one.metrics)
+                | {**one.metrics, **_scores(one.score)}
             )
             for site in one.sites:
                 about = {"task": one.task, "round": one.number, "site": site.site, "outcome": site.outcome}
-                scores = {f"score.{name}": value for name, value in one.scores.get(site.site, {}).items()}
-                found.append({**about, "seconds": site.seconds, **site.metrics, **scores})
+                found.append({**about, "seconds": site.seconds, **site.metrics, **_scores(site.score)})
         return found
 
     def save(self, folder: Path | str) -> list[Path]:
@@ -122,3 +131,8 @@ class Simulated:
     def __repr__(self) -> str:
         why = f": {self.reason}" if self.reason else ""
         return f"Simulated({self.state}{why}, {len(self.sites)} sites, {len(self.rounds)} rounds)"
+
+
+def _scores(score: Mapping[str, float]) -> dict[str, float]:
+    """By the names that `best` and `stop_early` have for them."""
+    return {f"{OF_SCORES}{name}": value for name, value in score.items()}

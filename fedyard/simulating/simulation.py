@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -24,10 +24,11 @@ from fedyard.simulating.placing import Divided, Item, SiteData, files_of, placed
 from fedyard.simulating.results import Round, Simulated, SiteRound, TaskRun
 from fedyard.tasks import Content, TaskError, jobs
 from fedyard.tasks.arrays import CONTENT_LIMIT_BYTES, pack, unpack
+from fedyard.wire import scoring
 from fedyard.wire.answers import Contract, TaskSpec
 from fedyard.wire.own import tasks_of_run
 from fedyard.wire.plurals import counted
-from fedyard.wire.quorum import quorum_of
+from fedyard.wire.sampling import drawn, needed_of, size_of
 
 COORDINATOR = "coordinator"
 """The site that aggregates; it trains nothing."""
@@ -149,7 +150,13 @@ def asked(
     return specs
 
 
-_CHOICES = {"quorum_of": ("fraction", "count"), "late": ("drop", "next_round"), "too_few": ("fail", "wait")}
+_COUNTED = ("fraction", "count")
+_CHOICES = {
+    "quorum_of": _COUNTED,
+    "sample_of": _COUNTED,
+    "late": ("drop", "next_round"),
+    "too_few": ("fail", "wait"),
+}
 """As the hub has them."""
 
 
@@ -224,6 +231,11 @@ class _Task:
         self._results = dict(results)
         self.model = first
         self._out: dict[str, str] = {}
+        self._best: tuple[int, jobs.Packed] | None = None
+        self._best_value: float | None = None
+        self._watched: float | None = None
+        self._without = 0
+        self._ready: set[str] = set()
         self._clock = SystemClock()
 
     def run(self) -> TaskRun:
@@ -236,8 +248,33 @@ class _Task:
             rounds.append(one)
             self._world.told(one)
             if one.state == "failed":
-                return TaskRun(self._spec.name, "failed", one.reason, rounds, self._content())
-        return TaskRun(self._spec.name, "succeeded", "", rounds, self._content())
+                return self._done("failed", one.reason, rounds)
+            if why := self._follow(one):
+                return self._done("succeeded", why, rounds)
+        return self._done("succeeded", "", rounds)
+
+    def _done(self, state: Literal["succeeded", "failed"], reason: str, rounds: Sequence[Round]) -> TaskRun:
+        best, model = self._best if self._best is not None else (None, None)
+        return TaskRun(self._spec.name, state, reason, rounds, _content(self.model), best, _content(model))
+
+    def _follow(self, one: Round) -> str:
+        """Which round is the best one so far; why the task stops early, if it does."""
+        spec = self._spec
+        if spec.best is not None and self.model is not None:
+            value = scoring.value_of(spec.best.metric, one.metrics, one.score)
+            if value is not None and scoring.better(spec.best.mode, value, self._best_value):
+                self._best, self._best_value = (one.number, self.model), value
+        if spec.stop_early is None:
+            return ""
+        stop, value = spec.stop_early, scoring.value_of(spec.stop_early.metric, one.metrics, one.score)
+        if value is None:
+            return ""
+        better = scoring.better(stop.mode, value, self._watched, stop.min_delta)
+        self._watched = value if better else self._watched
+        self._without = 0 if better else self._without + 1
+        if self._without < stop.patience:
+            return ""
+        return f"stopped_early: {counted(self._without, 'round')} without a better {stop.metric!r}"
 
     def _first(self) -> Round:
         """Round 0: the coordinator's first model."""
@@ -252,15 +289,20 @@ class _Task:
         world, spec = self._world, self._spec
         entries = {site.name: SiteRound(site.name, "out", self._out.get(site.name, "")) for site in world.sites}
         present = []
+        free = [site.name for site in world.sites if site.name not in self._out]
+        size = size_of(spec.contract, len(world.sites))
+        taking = set(drawn(world.network.run_id, self._seq, number, free, size))
         for site in world.sites:
             if site.name in self._out:
+                continue
+            if site.name not in taking:
+                entries[site.name] = SiteRound(site.name, "resting")
                 continue
             if world.network.drops_out(self._seq, number, site.name):
                 self._missed(entries, site.name, "dropped", "gone for this round")
                 continue
             present.append(site)
-        if number == 1:
-            present = self._prepared(present, entries)
+        present = self._prepared(number, present, entries)
         if refusal := self._too_few(len(present)):
             return self._ended(number, entries, refusal)
         updates = self._trained(number, present, entries)
@@ -270,15 +312,18 @@ class _Task:
             return self._ended(number, entries)
         return self._aggregated(number, updates, entries)
 
-    def _prepared(self, present: Sequence[SiteData], entries: dict[str, SiteRound]) -> list[SiteData]:
-        calls = self._called("prepare", 1, present)
-        ready = []
-        for site, (finished, log) in zip(present, calls, strict=True):
+    def _prepared(self, number: int, present: Sequence[SiteData], entries: dict[str, SiteRound]) -> list[SiteData]:
+        """Those that are ready: each prepares before its first round."""
+        new = [site for site in present if site.name not in self._ready]
+        self._ready |= {site.name for site in new}
+        calls = self._called("prepare", number, new)
+        ready = [site for site in present if site not in new]
+        for site, (finished, log) in zip(new, calls, strict=True):
             if _error(finished):
                 self._failed(entries, site.name, finished, log)
             else:
                 ready.append(site)
-        return ready
+        return sorted(ready, key=lambda site: site.name)
 
     def _trained(self, number: int, present: Sequence[SiteData], entries: dict[str, SiteRound]) -> list[jobs.Submitted]:
         """The updates that came in time."""
@@ -324,7 +369,20 @@ class _Task:
             return self._ended(number, entries, self._with_first(refusal, entries), log)
         assert finished.packed is not None
         self.model = finished.packed
-        return self._ended(number, entries, "", log, finished.metrics, size_bytes=_bytes(finished.packed))
+        score = self._scored(number, entries)
+        one = self._ended(number, entries, "", log, finished.metrics, size_bytes=_bytes(finished.packed))
+        return replace(one, score=score)
+
+    def _scored(self, number: int, entries: dict[str, SiteRound]) -> Mapping[str, float]:
+        """What the sites that have submitted, or rest, say of the model; who fails says nothing, and stays."""
+        spec = self._spec
+        if not scoring.wanted(spec.score_every, spec.rounds, number):
+            return {}
+        asked_ = [site for site in self._world.sites if entries[site.name].outcome in ("submitted", "resting")]
+        calls = self._called("score", number, asked_, self.model)
+        for site, (finished, _) in zip(asked_, calls, strict=True):
+            entries[site.name] = replace(entries[site.name], score=finished.metrics, score_reason=_error(finished))
+        return scoring.mean([entries[site.name].score for site in asked_ if entries[site.name].score])
 
     def _called(
         self,
@@ -373,10 +431,11 @@ class _Task:
             self._out[site] = why
 
     def _too_few(self, count: int) -> str:
-        needed = quorum_of(self._spec.contract, len(self._world.sites))
+        needed = needed_of(self._spec.contract, len(self._world.sites))
         if count >= needed:
             return ""
-        return f"quorum_not_met: {count} of {counted(len(self._world.sites), 'site')}, and {needed} are needed"
+        size = size_of(self._spec.contract, len(self._world.sites))
+        return f"quorum_not_met: {count} of {counted(size, 'site')}, and {needed} are needed"
 
     @staticmethod
     def _with_first(refusal: str, entries: Mapping[str, SiteRound]) -> str:
@@ -409,8 +468,9 @@ class _Task:
             trace=trace,
         )
 
-    def _content(self) -> Content | None:
-        return None if self.model is None else unpack(self.model.where, CONTENT_LIMIT_BYTES)
+
+def _content(model: jobs.Packed | None) -> Content | None:
+    return None if model is None else unpack(model.where, CONTENT_LIMIT_BYTES)
 
 
 def _error(finished: jobs.Finished) -> str:

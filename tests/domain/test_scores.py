@@ -19,6 +19,7 @@ from domain.decisions.progress import holders, rounds, scores
 from domain.decisions.progress.stage import stage_of
 from domain.states import Report
 from fedyard.wire.sampling import drawn, needed_of, size_of
+from fedyard.wire.scoring import mean as mean_of
 from tests.domain.scenes import (
     DAY,
     NOW,
@@ -180,14 +181,14 @@ def test_a_quorum_that_no_draw_can_reach_is_refused() -> None:
     ],
 )
 def test_the_mean_of_scores(said: list[dict[str, float]], mean: dict[str, float]) -> None:
-    found = scores.mean(said)
+    found = mean_of(said)
     assert found == pytest.approx(mean)
-    assert found == scores.mean(said[::-1])
+    assert found == mean_of(said[::-1])
 
 
 def test_a_mean_has_so_many_metrics_at_most() -> None:
     said = [{f"a{n:03}": 1.0 for n in range(64)}, {f"b{n:03}": 1.0 for n in range(64)}]
-    assert list(scores.mean(said)) == [f"a{n:03}" for n in range(64)]
+    assert list(mean_of(said)) == [f"a{n:03}" for n in range(64)]
 
 
 @pytest.mark.parametrize(

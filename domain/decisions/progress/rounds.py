@@ -29,6 +29,7 @@ from domain.states import (
 from domain.sweeps import LeaveOut
 from domain.values import Micros
 from fedyard.wire import notices as n
+from fedyard.wire import scoring
 from fedyard.wire.plurals import counted
 from fedyard.wire.quorum import REPLACED, quorum_of
 from fedyard.wire.sampling import drawn, size_of
@@ -288,7 +289,7 @@ def _complete(stage: Stage) -> None:
     """What the scores come to is on record, and everybody gets the new global model."""
     draft, here = stage.draft, stage.round
     given = [seat.score_json for seat in stage.seats() if seat.score_round == stage.number]
-    mean, metrics = scores.mean(list(map(scores.metrics_of, given))), scores.metrics_of(here.metrics_json)
+    mean, metrics = scoring.mean(list(map(scores.metrics_of, given))), scores.metrics_of(here.metrics_json)
     draft.change(
         here,
         state=follow(ROUND, RoundState(here.state), Step.COMPLETE),

@@ -80,3 +80,12 @@ class Beginning(Sum):
 
     def initial(self, context) -> Result:
         return Result({"total": np.array([100.0])}, {"made": 1.0})
+
+
+class Scored(Sum):
+    """Is worth as much as its round's number, up to the fourth."""
+
+    def score(self, context, model) -> dict[str, float]:
+        if context.parameters.get("scoreless") == context.site_id:
+            raise TaskError("no score here")
+        return {"good": float(context.round if context.round < 5 else 1), "samples": number(context)}

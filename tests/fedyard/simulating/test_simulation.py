@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 import fedyard
+from fedyard.simulating.network import Network
 from fedyard.simulating.simulation import simulate
 from fedyard.tasks import Result, Task, TaskError
+from fedyard.wire.sampling import drawn
 from tests.fedyard.simulating import tasks
 from tests.fedyard.simulating.tasks import Beginning, Drawn, Keeping, Sum
 
@@ -108,6 +110,58 @@ def test_a_first_model_is_the_coordinators_or_is_given(sites) -> None:
     assert float(run.model["total"][0]) == 411
     given = simulate(Beginning, sites, first_model={"total": np.array([1000.0])})
     assert float(given.model["total"][0]) == 3111
+
+
+def test_a_round_draws_the_sites_that_a_hub_would_and_others_rest(tmp_path) -> None:
+    paths = []
+    for number in range(6):
+        paths.append(tmp_path / f"s{number}.csv")
+        paths[-1].write_text("1")
+    run = simulate(Sum, paths, rounds=4, contract={"sample": 0.5})
+    network = Network(0)
+    names = [f"s{number}" for number in range(6)]
+    for one in run.rounds:
+        taking = {site.site for site in one.sites if site.outcome == "submitted"}
+        assert taking == set(drawn(network.run_id, 0, one.number, names, 3))
+        assert {site.outcome for site in one.sites if site.site not in taking} == {"resting"}
+    assert len(set(outcomes(run))) > 1
+    few = simulate(Sum, paths, contract={"sample": 2, "sample_of": "count"}, drop_outs={1: names})
+    assert few.reason.startswith("quorum_not_met: 0 of 2 sites, and 2 are needed")
+
+
+SCORED = f"{tasks.__name__}:Scored"
+
+
+def test_models_are_scored_at_the_sites_and_the_best_round_is_named(sites) -> None:
+    spec = {"name": "sum", "model": SCORED, "rounds": 5, "score_every": 2, "best": {"metric": "score.good"}}
+    run = simulate([spec], sites)
+    assert [one.score for one in run.rounds] == [
+        {},
+        {"good": pytest.approx(2.0), "samples": 111.0},
+        {},
+        {"good": pytest.approx(4.0), "samples": 111.0},
+        {"good": pytest.approx(1.0), "samples": 111.0},
+    ]
+    assert run.rounds[1].sites[0].score == {"good": 2.0, "samples": 1.0}
+    task = run.task("sum")
+    assert task.best == 4
+    assert float(task.best_model["total"][0]) < float(task.model["total"][0])
+    assert {"score.good"} <= set(run.rows()[4])
+
+
+def test_who_cannot_score_is_not_in_the_mean_and_stays(sites) -> None:
+    spec = {"name": "sum", "model": SCORED, "rounds": 2, "score_every": 1, "parameters": {"scoreless": "c"}}
+    run = simulate([spec], sites)
+    assert [one.score["samples"] for one in run.rounds] == [11.0, 11.0]
+    assert run.rounds[0].sites[2].score_reason == "score: no score here"
+    assert outcomes(run) == ["submitted submitted submitted"] * 2
+
+
+def test_a_task_that_gets_no_better_stops_early(sites) -> None:
+    stop = {"metric": "score.good", "patience": 1}
+    run = simulate([{"name": "sum", "model": SCORED, "rounds": 9, "score_every": 1, "stop_early": stop}], sites)
+    assert len(run.rounds) == 5
+    assert (run.state, run.tasks[0].reason) == ("succeeded", "stopped_early: 1 round without a better 'score.good'")
 
 
 def test_what_is_kept_outlives_a_run_where_a_folder_is_named(sites, tmp_path) -> None:
