@@ -17,7 +17,8 @@ import msgspec
 from fedyard.sealed.sealing import Digests, Origin
 from fedyard.wire.answers import Contract, Seat, TaskSpec
 from fedyard.wire.plurals import counted
-from fedyard.wire.quorum import REPLACED, quorum_of
+from fedyard.wire.quorum import REPLACED
+from fedyard.wire.sampling import needed_of, size_of
 
 _TASK_CONTEXT = b"fedyard task 1\0"
 _OF_THE_FIRST_FORM = {
@@ -135,13 +136,14 @@ def seats_of(seats: Sequence[Seat]) -> list[str]:
 
 
 def check_count(here: Place, usable: int, contract: Contract, seats: int, min_updates: int) -> None:
-    """Are there enough updates for a model? Raises `ListRefused` if not. seats: of the task, as it began."""
-    quorum = quorum_of(contract, seats)
+    """Are there enough updates for a model? Raises `ListRefused` if not. seats: of the task, as it began; the quorum is
+    of those that a round draws of them."""
+    quorum = needed_of(contract, seats)
     if usable < quorum:
         raise ListRefused(
             "below_quorum",
             f"{counted(usable, 'update')} can be used in {here}; by the task's contract, as this coordinator knows it, "
-            f"{counted(quorum, 'is', 'are')} needed ({counted(seats, 'seat')})",
+            f"{counted(quorum, 'is', 'are')} needed ({counted(size_of(contract, seats), 'seat')})",
         )
     if usable < min_updates:
         raise ListRefused(

@@ -28,6 +28,7 @@ _OVERTAKERS: dict[str, tuple[str, ...]] = {
     "invited": _ENDS_SEAT_WORK,
     "round_started": _ENDS_SEAT_WORK,
     "aggregate": _OVER,
+    "score": _ENDS_SEAT_WORK,
     "seat_dropped": ("invited", "seat_dropped", "task_ended", "run_ended"),
 }
 """Which later entries (of the same run and task, of this round or a later one) take away an entry's reason."""

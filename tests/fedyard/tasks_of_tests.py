@@ -55,6 +55,12 @@ class Gated(Task):
         _note(f"aggregated {','.join(update.site_id for update in updates)}")  # type: ignore[attr-defined]
         return Result({"total": np.array([sum(values) / len(values)])}, {"sites": float(len(values))})
 
+    def score(self, context: Context, model: object) -> dict[str, float]:
+        self._gate(context, "score")
+        if (_here() / "blind").exists():
+            raise TaskError("there is no test data here")
+        return {"total": float(model["total"][0]), "samples": 10.0}  # type: ignore[index]
+
 
 class Large(Gated):
     """The same with `count` weights beside it, each of which is the total."""

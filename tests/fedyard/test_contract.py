@@ -96,6 +96,19 @@ def test_every_part_of_a_task_counts(change: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("sample", "quorum", "usable", "enough"),
+    [(0.5, 1.0, 5, True), (0.5, 1.0, 4, False), (0.5, 0.5, 3, True), (0.5, 0.5, 2, False), (1.0, 1.0, 9, False)],
+)
+def test_the_quorum_is_of_the_seats_that_a_round_draws(sample: float, quorum: float, usable: int, enough: bool) -> None:
+    contract = Contract(quorum=quorum, sample=sample)
+    if enough:
+        check_count(HERE, usable, contract, 10, 1)
+    else:
+        with pytest.raises(ListRefused, match="below_quorum"):
+            check_count(HERE, usable, contract, 10, 1)
+
+
+@pytest.mark.parametrize(
     ("quorum", "of", "seats", "needed"),
     [
         (1.0, "fraction", 3, 3),

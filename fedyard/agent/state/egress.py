@@ -1,4 +1,4 @@
-"""What has left this house for the hub: every update and model, with the metrics that went along, logs, and reasons.
+"""What has left this house for the hub: updates and models with the metrics that went along, scores, logs and reasons.
 
 A row is here before the first byte of it leaves, in the transaction that keeps what is sent; it outlives its run.
 Messages that people sent are in `History`. What workloads send, and what a task's own code sends past its agent, is not
@@ -22,7 +22,9 @@ KEEP_EGRESS = 20_000
 """How many rows are kept; the oldest go. An update, a round's log and a reason are a row each."""
 REASONS = ("fail", "aggregation_failed")
 """Reports that carry a sentence."""
-_CARRIES = {"submit": "update", "aggregated": "model", **dict.fromkeys(REASONS, "reason")}
+SCORED = "scored"
+"""The report that carries metrics alone, or a sentence why there are none."""
+_CARRIES = {"submit": "update", "aggregated": "model", SCORED: "score", **dict.fromkeys(REASONS, "reason")}
 _COLUMNS = (
     *("at", "project_id", "run_id", "task_seq", "round", "kind", "recipients_json", "size_bytes", "digest", "seal"),
     *("norm", "metrics_json", "count", "text", "outcome"),
@@ -103,9 +105,9 @@ def keep_piece(db: sqlite3.Connection, piece: LogPiece) -> None:
     keep(db, row)
 
 
-def keep_reason(db: sqlite3.Connection, report: Report, now: int) -> None:
-    """Within a transaction: a report that carries a sentence; the hub reads it, as everybody in the project does."""
-    if report.event not in REASONS:
+def keep_said(db: sqlite3.Connection, report: Report, now: int) -> None:
+    """Within a transaction: a report that carries a sentence, or a score; the hub reads it, as the coordinator does."""
+    if report.event not in (*REASONS, SCORED):
         return
     said = msgspec.json.decode(report.body, type=dict[str, object])
     text = str(said.get("reason") or said.get("failure") or "")
@@ -118,10 +120,11 @@ def keep_reason(db: sqlite3.Connection, report: Report, now: int) -> None:
         run_id=report.run_id,
         task_seq=report.task_seq,
         round=report.round,
-        kind="reason",
-        size_bytes=len(text.encode()),
-        digest=hashlib.sha256(text.encode()).hexdigest(),
+        kind=_CARRIES[report.event],
+        size_bytes=len(text.encode()) if report.event in REASONS else len(report.body),
+        digest=hashlib.sha256(text.encode() if report.event in REASONS else report.body).hexdigest(),
         text=text,
+        metrics=msgspec.convert(said.get("metrics", {}), dict[str, float]),
     )
     keep(db, row)
 

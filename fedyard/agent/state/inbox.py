@@ -14,9 +14,9 @@ from fedyard.wire.types import Undecodable
 
 KEEP_ENTRIES = 1000
 """How many finished entries (and plain messages) are kept to look at."""
-ONCE = ("message", "invited", "round_started", "aggregate", "round_completed")
+ONCE = ("message", "invited", "round_started", "aggregate", "score", "round_completed")
 """Entries whose effect is known by their run, task and round, or by their message: it comes once."""
-TAKEN_UP_AGAIN = ("invited", "round_started", "aggregate")
+TAKEN_UP_AGAIN = ("invited", "round_started", "aggregate", "score")
 """Those of them that the hub waits for an answer to: what was made of them is sent once they have come again."""
 _STEP = "(kind <> 'message' OR round IS NOT NULL)"
 """Entries that are taken in the order of their run."""

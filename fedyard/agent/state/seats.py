@@ -59,7 +59,7 @@ class Seats(Part):
             if self._db.execute("SELECT 1 FROM entries WHERE seq = ? AND lost", (report.entry_seq,)).fetchone():
                 return False
             self._db.execute("INSERT INTO reports VALUES (?,?,?,?,?,?,?,?,?)", msgspec.structs.astuple(report))
-            egress.keep_reason(self._db, report, now)
+            egress.keep_said(self._db, report, now)
             if report.seq:
                 self._count(report, report.seq)
         return True

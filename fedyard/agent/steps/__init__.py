@@ -36,6 +36,7 @@ from fedyard.agent.steps.coordinating import Coordinating
 from fedyard.agent.steps.holding import Holding
 from fedyard.agent.steps.hooks import Hooks
 from fedyard.agent.steps.reporting import MAX_REASON, Reporting, reason_of
+from fedyard.agent.steps.scoring import Scoring
 from fedyard.agent.steps.taking_part import TakingPart
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused, Unacceptable, Unavailable
@@ -49,7 +50,7 @@ from fedyard.wire.types import Undecodable, decode
 
 DISK = (OSError, sqlite3.OperationalError)
 PLACES = 4
-_SERVED = ("invited", "round_started", "aggregate", "round_completed", "seat_dropped", "message")
+_SERVED = ("invited", "round_started", "aggregate", "score", "round_completed", "seat_dropped", "message")
 """Entries that lead to something only in a project that this site serves; of others nothing is opened or computed."""
 
 
@@ -98,10 +99,12 @@ class Steps:
         self.hooks = hooks = Hooks(self._at, self._holding)
         self._coordinating = Coordinating(self._at, self._reports, hooks, self._holding)
         self._taking_part = TakingPart(self._at, self._reports, hooks, self._holding)
+        self._scoring = Scoring(self._at, self._reports, hooks, self._holding)
         self._steps: dict[str, Callable[[Entry], None]] = {
             "invited": self._taking_part.invited,
             "round_started": self._taking_part.round_started,
             "aggregate": self._coordinating.aggregate,
+            "score": self._scoring.score,
             "round_completed": self._taking_part.round_completed,
             "seat_dropped": self._taking_part.seat_dropped,
             "seat_left_out": self._taking_part.seat_left_out,
@@ -176,12 +179,15 @@ class Steps:
                 self._at.patience.asked(entry, partial(self._joining.tried, join))
 
     def _given_up(self, entry: Entry, outcome: str, reason: str) -> str:
-        """Fail the seat, or the coordinator's round, that an entry is about, as far as that can be done."""
+        """Fail the seat, or the coordinator's round, that an entry is about, as far as that can be done. A score is
+        not worth a seat: the hub is told that there is none."""
         try:
             if entry.kind in ("invited", "round_started"):
                 self._taking_part.refuse(entry, reason)
             elif entry.kind == "aggregate":
                 self._coordinating.give_up(entry, reason)
+            elif entry.kind == "score":
+                self._scoring.decline(entry, reason)
         except Overtaken:
             return outcome
         except (Halted, Unavailable, Changed):
@@ -206,6 +212,8 @@ class Steps:
             elif entry.kind == "aggregate":
                 self._at.log("not served", project=entry.project_id, run=entry.run_id, detail=str(refusal))
                 self._coordinating.give_up(entry, reason_of(refusal))
+            elif entry.kind == "score":
+                self._scoring.decline(entry, reason_of(refusal))
         except Overtaken:
             pass
         except Refused as error:

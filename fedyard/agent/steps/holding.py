@@ -32,7 +32,7 @@ class Holding:
                 raise NotConsented(
                     f"run {entry.run_id} belongs to project {known}, and the hub now shows it in {entry.project_id}"
                 )
-        if entry.kind == "invited":
+        if entry.kind in ("invited", "score"):
             said = decode(entry.facts, Invitation[TaskSpec]).coordinator_site_id
             if said not in (None, consent.coordinator):
                 raise NotConsented(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -44,12 +44,16 @@ class Hooks:
         packed = finished.packed
         assert packed is not None
         assert entry.run_id is not None
-        policy = self._holding.policy(entry)
-        metrics = may_leave(policy.leaving({**finished.metrics, **more}), policy.privacy)
+        metrics = self.leaving(entry, {**finished.metrics, **more})
         self._at.state.results.keep_made(
             Made(entry.seq, entry.run_id, packed.content, packed.file, metrics, left_out, digests, finished.norm),
             finished.spent,
         )
+
+    def leaving(self, entry: Entry, metrics: Mapping[str, float]) -> dict[str, float]:
+        """As many of the metrics as this site lets leave it."""
+        policy = self._holding.policy(entry)
+        return may_leave(policy.leaving(metrics), policy.privacy)
 
     def call(
         self,
