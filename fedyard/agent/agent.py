@@ -14,11 +14,9 @@ so a kill at any moment is followed by the same requests under the same keys.
 from __future__ import annotations
 
 import fcntl
-import json
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TextIO
 
 from fedyard.agent.consents import Join
@@ -29,6 +27,7 @@ from fedyard.agent.following import Following
 from fedyard.agent.head_watch import Heads
 from fedyard.agent.health import HealthFile
 from fedyard.agent.joining import Joining
+from fedyard.agent.lines import line_of, write_line
 from fedyard.agent.logs import FLUSH_EVERY_S
 from fedyard.agent.patience import FAULT_PAUSES, KEY_WITHIN_S
 from fedyard.agent.recovery import Recovery
@@ -373,9 +372,6 @@ class Agent:
             self._log("lines of logs are lost", error=type(error).__name__)
 
     def _log(self, what: str, **facts: object) -> None:
-        """One JSON line; facts are ids, kinds and counts."""
+        """One line; facts are ids, kinds and counts."""
         self._health.said(what, facts)
-        line = {"at": utc_now().isoformat(), "site": self.settings.name, "what": what, **facts}
-        said = json.dumps({k: v for k, v in line.items() if v is not None}, default=repr)
-        with suppress(OSError, ValueError):  # a full disk, or a closed file, is no reason to work no more
-            print(said, file=self._log_to, flush=True)
+        write_line(line_of(self.settings.log, utc_now().isoformat(), self.settings.name, what, facts), self._log_to)

@@ -37,6 +37,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fedyard.agent.cluster import ClusterSettings
 from fedyard.agent.consents import Consents, Join
+from fedyard.agent.lines import LogSettings
 from fedyard.agent.policy import EVERY_PROJECT, ProjectName, ProjectPolicy
 from fedyard.agent.room import Messages
 from fedyard.client.client import Client
@@ -104,6 +105,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys: Keys = Keys()
     coordinator: Coordinator = Coordinator()
     messages: Messages = Messages()
+    log: LogSettings = LogSettings()
     cluster: ClusterSettings | None = None
     project: Annotated[dict[ProjectName, ProjectPolicy], msgspec.Meta(max_length=200)] = {}
 
@@ -154,6 +156,10 @@ min_updates = {min_updates}                  # make no model of fewer updates; 1
 
 # [project.breast-cancer]        # what holds for one project, by its id or name ("*": for all others); docs/policy.md
 # data = {{train = "other.csv"}}   # what its tasks read, in place of those above
+
+# [log]                          # of the agent, to standard error
+# level = "info"                 # or "warning", "error": no lines below it
+# format = "json"                # or "text"
 
 # [cluster]                      # where workloads run that others want to have run here; without it none does
 # kind = "processes"             # of this machine, with the agent's rights; or "kubernetes"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fedyard.actions.site import UsageError
+from fedyard.actions.unit import IDENTITY_CHANGED
 from fedyard.agent.consents import NotChosen
 from fedyard.agent.site import Folder, SiteError
 from fedyard.cli.common import unexpected
@@ -18,7 +19,7 @@ from fedyard.cli.models import models
 from fedyard.cli.projects import project
 from fedyard.cli.runs import run
 from fedyard.cli.simulating import new, simulate, task
-from fedyard.cli.site import IDENTITY_CHANGED, site
+from fedyard.cli.site import site
 from fedyard.cli.workloads import workload
 from fedyard.client.errors import HubError
 from fedyard.sealed.errors import IdentityChanged, SealError

@@ -13,6 +13,7 @@ import msgspec
 
 from fedyard.actions.messages import read
 from fedyard.actions.site import UsageError, silent
+from fedyard.actions.unit import IDENTITY_CHANGED
 from fedyard.agent.agent import Agent
 from fedyard.agent.consents import UNKNOWN, Join
 from fedyard.agent.notices import told
@@ -24,6 +25,7 @@ from fedyard.cli.common import FILE, client_of, complain, time_of
 from fedyard.cli.heads import heads, trust_hub
 from fedyard.cli.heads import told as told_of_heads
 from fedyard.cli.listing import Listing
+from fedyard.cli.machine import status, unit
 from fedyard.cli.portal import portal
 from fedyard.cli.site_privacy import privacy
 from fedyard.cli.site_workloads import workloads
@@ -37,9 +39,6 @@ from fedyard.wire.command_line import JSON, Command, Group, Words, print_json
 from fedyard.wire.forgiving import forgive
 from fedyard.wire.statements import hex_groups
 from fedyard.wire.stopping import on_stop_signal
-
-IDENTITY_CHANGED = 3
-"""Exit code of an agent that stopped because another site's identity is not the one that was pinned."""
 
 
 @click.command("init", cls=Command)
@@ -324,6 +323,8 @@ site = Group(
         init,
         run_agent,
         portal,
+        status,
+        unit,
         whoami,
         inbox,
         egress,

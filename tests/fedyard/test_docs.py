@@ -11,6 +11,7 @@ import msgspec
 from fedyard import tasks
 from fedyard.agent.cluster import ClusterSettings
 from fedyard.agent.consents import Join
+from fedyard.agent.lines import LogSettings
 from fedyard.agent.policy import ProjectPolicy
 from fedyard.agent.room import Messages
 from fedyard.agent.site import Coordinator, Folder, Keys, Settings
@@ -76,7 +77,7 @@ def test_every_hook_of_a_job_is_the_tasks_and_asked_for_by_a_step() -> None:
 def test_it_names_every_setting(tmp_path) -> None:
     names = [*Settings.__struct_fields__]
     parts = {"join": Join, "tasks": Tasks, "trust": TrustSettings, "keys": Keys, "coordinator": Coordinator}
-    parts |= {"messages": Messages, "cluster": ClusterSettings}
+    parts |= {"messages": Messages, "log": LogSettings, "cluster": ClusterSettings}
     names += [f"{part}.{name}" for part, kind in parts.items() for name in kind.__struct_fields__]
     missing = [name for name in names if name not in parts and f"`{name}`" not in PAGE]
     assert missing == []

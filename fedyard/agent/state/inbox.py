@@ -84,6 +84,11 @@ class Inbox(Part):
             ).fetchall()
         return [row[0] for row in rows]
 
+    def waiting_count(self) -> int:
+        """How many entries are not done."""
+        with self._lock:
+            return int(self._db.execute("SELECT count(*) FROM entries WHERE NOT done").fetchone()[0])
+
     def done(self, seq: int) -> None:
         """Nothing more follows from this entry. An update or model that came with it and was not opened goes.
 

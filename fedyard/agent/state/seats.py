@@ -41,6 +41,11 @@ class Seats(Part):
             rows = self._db.execute("SELECT * FROM reports WHERE entry_seq = ? ORDER BY seq", (entry_seq,)).fetchall()
         return [Report(*row) for row in rows]
 
+    def owed(self) -> int:
+        """How many reports the hub has not answered."""
+        with self._lock:
+            return int(self._db.execute("SELECT count(*) FROM reports WHERE outcome = ''").fetchone()[0])
+
     def failed_before(self, run_id: str, task_seq: int, entry_seq: int, *, answered: bool) -> bool:
         """True if this site gave the seat up because of an earlier entry; answered: and the hub has heard of it."""
         heard = " AND outcome != ''" if answered else ""

@@ -1,0 +1,180 @@
+"""`fedyard site status` and `fedyard site unit`: what a machine's administrator looks at."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from fedyard.actions.status import Status, status_of
+from fedyard.actions.unit import Service, unit_of
+from fedyard.agent.health import HealthFile
+from fedyard.agent.site import Folder, Settings, SiteError
+from fedyard.agent.state import Report, State
+from fedyard.cli.main import main
+from fedyard.wire.times import DAY_S, SECOND
+from fedyard.wire.version import __version__
+from tests.ops.program import ROOT
+
+NOW = 1_800_000_000 * SECOND
+FOLDER = Path("/var/lib/fedyard-site")
+PROGRAM = ["/opt/fedyard-site/bin/fedyard"]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at = NOW
+
+    def __call__(self) -> int:
+        return self.at
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    """Of a site that is enrolled and has a sealing key."""
+    made = Folder(tmp_path / "north")
+    made.create(Settings(hub="https://hub.example", name="north"), "fyd_token")
+    (made.path / "site.id").write_text("10000000-0000-4000-8000-000000000000")
+    ring = made.keyring()
+    ring.published(ring.renew(NOW, valid_s=1e6, grace_s=1e5).key.epoch, NOW)
+    return made
+
+
+def agent(folder: Folder, clock: Clock, *, hub_version: str = __version__) -> HealthFile:
+    """One that the hub has answered just now."""
+    file = HealthFile(folder.path, clock)
+    file.beaten("", hub_version)
+    file.write()
+    return file
+
+
+def test_a_site_at_work_needs_nobody(folder: Folder, clock: Clock) -> None:
+    agent(folder, clock)
+    found = status_of(folder, NOW + SECOND, least_free_bytes=0)
+    assert (found.agent, found.hub_version, found.last_contact_s, found.key_epoch, found.key_age_s, found.why) == (
+        "running", __version__, 1.0, 1, 1.0, [],
+    )  # fmt: skip
+    assert found.last_contact_at == "2027-01-15T08:00:00.000000Z"
+
+
+def why(folder: Folder, now: int, **limits: float) -> str:
+    return "; ".join(status_of(folder, now, **{"least_free_bytes": 0, **limits}).why)  # type: ignore[arg-type]
+
+
+def test_what_needs_somebody_is_said(folder: Folder, clock: Clock) -> None:
+    assert why(folder, NOW) == "no agent has run here yet: `fedyard site run`"
+    file = agent(folder, clock, hub_version="99.0.0")
+    assert why(folder, NOW).startswith("versions: the hub runs Fedyard 99.0.0")
+    file.beaten("clock: far off", __version__)
+    clock.at += 5 * SECOND
+    file.write()
+    assert why(folder, clock.at) == "clock: far off"
+    file.beaten("", __version__)
+    file.missed("no answer from https://hub.example")
+    clock.at += 301 * SECOND
+    file.write()
+    assert why(folder, clock.at) == "the hub has not answered for 301 s: no answer from https://hub.example"
+    assert why(folder, clock.at, silent_after_s=302) == ""
+    assert why(folder, clock.at + 60 * SECOND) == (
+        "the agent has said nothing since 2027-01-15T08:05:06.000000Z: it was killed, or hangs"
+    )
+    file.write(ended=True)
+    assert why(folder, clock.at) == "the agent has ended 2027-01-15T08:05:06.000000Z"
+
+
+def test_an_agent_that_never_reached_its_hub_is_told_of(folder: Folder, clock: Clock) -> None:
+    file = HealthFile(folder.path, clock)
+    file.missed("no connection")
+    for _ in range(62):
+        clock.at += 5 * SECOND
+        file.write()
+    assert why(folder, clock.at) == "the hub has not answered since the agent was started: no connection"
+
+
+def test_disk_and_keys(folder: Folder, clock: Clock) -> None:
+    agent(folder, clock)
+    full = status_of(folder, NOW, least_free_bytes=1 << 62).why
+    assert len(full) == 1
+    assert full[0].startswith(f"the disk of {folder.path} has ")
+    clock.at = NOW + int(31.5 * DAY_S * SECOND)
+    agent(folder, clock)
+    assert why(folder, clock.at).startswith("the newest sealing key is 32 days old")
+    shutil.rmtree(folder.path / "keys")
+    assert why(folder, clock.at).startswith("there is no sealing key that the hub knows")
+
+
+def test_what_is_owed_is_counted(folder: Folder, clock: Clock) -> None:
+    agent(folder, clock)
+    state = State(folder.path / "state.sqlite")
+    state.seats.keep_report(Report(1, "fail", "r", 1, 1, 0, "key-1", b"{}"), NOW)
+    state.seats.keep_report(Report(2, "fail", "s", 1, 1, 0, "key-2", b"{}"), NOW)
+    state.seats.answered(state.seats.reports(2)[0], "ok")
+    state.close()
+    assert status_of(folder, NOW).owed_reports == 1
+
+
+def test_a_monitor_reads_an_exit_code_and_json(folder: Folder, clock: Clock, capsys) -> None:
+    command = ["--folder", str(folder.path), "site", "status", "--least-free", "0"]
+    assert main([*command, "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert set(said) == set(Status.__struct_fields__)
+    assert said["agent"] == "never ran"
+    assert main(command) == 1
+    assert "LOOK: no agent has run here yet" in capsys.readouterr().out
+    (folder.path / "site.id").unlink()
+    assert main(command) == 2
+
+
+# the unit
+
+
+def test_the_unit_in_ops_is_what_it_writes() -> None:
+    file = ROOT / "ops" / "systemd" / "fedyard-site.service"
+    assert file.read_text() == unit_of(Service(PROGRAM, FOLDER, "fedyard-site", outlived=True))
+
+
+def test_a_user_that_systemd_draws_has_its_folder_where_systemd_makes_it() -> None:
+    made = unit_of(Service(PROGRAM, Path("/var/lib/private/fedyard-site"), groups=("records", "images")))
+    assert "DynamicUser=true\nSupplementaryGroups=records images\n" in made
+    assert "StateDirectory=fedyard-site\n" in made
+    assert "--folder /var/lib/fedyard-site site run" in made
+    with pytest.raises(SiteError, match="name a user that owns it with --user"):
+        unit_of(Service(PROGRAM, Path("/srv/site")))
+    assert "ReadWritePaths=/srv/site\n" in unit_of(Service(PROGRAM, Path("/srv/site"), "north"))
+
+
+def test_names_with_signs_of_systemds_own_are_words_of_it() -> None:
+    made = unit_of(Service(["/opt/a b/fedyard"], Path("/srv/100% $HOME"), "north"))
+    assert 'ExecStart="/opt/a b/fedyard" --folder "/srv/100%% $$HOME" site run\n' in made
+
+
+def test_workloads_of_this_machine_outlive_the_agent_where_there_are_any(folder: Folder, capsys) -> None:
+    command = ["--folder", str(folder.path), "site", "unit", "--user", "north"]
+    assert main(command) == 0
+    assert "KillMode=mixed\n" in capsys.readouterr().out
+    with (folder.path / "site.toml").open("a") as toml:
+        toml.write('\n[cluster]\nkind = "processes"\n')
+    assert main(command) == 0
+    assert "KillMode=process\n" in capsys.readouterr().out
+
+
+if ANALYZE := shutil.which("systemd-analyze"):
+
+    @pytest.mark.parametrize("user", [None, "root"])
+    def test_systemd_takes_it_and_finds_little_exposed(tmp_path: Path, user: str | None) -> None:
+        path = tmp_path / "north.service"
+        path.write_text(unit_of(Service(["/bin/true"], FOLDER, user)))
+        done = subprocess.run([ANALYZE, "verify", "--man=no", str(path)], capture_output=True, text=True, check=False)
+        ours = [row for row in done.stderr.splitlines() if "north" in row and "Restart" not in row]
+        assert (done.returncode, ours) == (0, [])
+        security = [ANALYZE, "security", "--offline=true", "--no-pager", "--threshold=40", str(path)]
+        done = subprocess.run(security, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout.splitlines()[-1]
