@@ -85,7 +85,7 @@ def leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple
 
 
 GRAMMAR = {
-    "site": "init run portal status unit whoami inbox egress receipts consents workloads"
+    "site": "init run portal status unit privacy whoami inbox egress receipts consents workloads"
     " keys rotate-keys revoke-key fingerprint trust trust-hub heads",
     "project": "create set files join leave list members approve tasks joining ready start stop scale parts rounds",
     "run": "start stop restart show why watch matches",
