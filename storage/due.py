@@ -192,7 +192,7 @@ class Due:
             " coalesce(site_beats.seen_at, sites.created_at)"
             " FROM seats JOIN sites ON sites.id = seats.site_id JOIN task_runs ON task_runs.id = seats.task_run_id"
             " LEFT JOIN site_beats ON site_beats.site_id = seats.site_id"
-            " WHERE sites.state = 'silent' AND task_runs.state = 'active'"
+            " WHERE sites.state = 'silent' AND task_runs.state = 'active' AND task_runs.round > 0"
             " AND seats.state IN ('invited', 'preparing', 'ready', 'training', 'uploading')"
             " AND coalesce(site_beats.seen_at, sites.created_at)"
             f" + coalesce({_SILENT_WITHIN_S[self._database.postgres]}, %s) * {SECOND} <= %s ORDER BY 1, 2 LIMIT %s",

@@ -14,7 +14,7 @@ from domain.decisions.access import acts_for, find, forbidden, known_run, missin
 from domain.decisions.artifacts import Place, carry
 from domain.decisions.draft import Decision, Draft, Refused, TooEarly
 from domain.decisions.progress import rounds, runs
-from domain.decisions.progress.stage import Stage, TaskEnd, spec_of, stage_of
+from domain.decisions.progress.stage import INITIAL, Stage, TaskEnd, spec_of, stage_of
 from domain.decisions.sealing import to_coordinator, to_members
 from domain.decisions.sites import seen_at
 from domain.events import EventKind
@@ -126,6 +126,12 @@ def _active_task(draft: Draft, run: r.Run, task_seq: int) -> r.TaskRun:
 
 def _check_round(stage: Stage, seat: r.Seat, command: c.ReportSeat) -> None:
     run, task = stage.run, stage.task
+    if stage.number == INITIAL:
+        raise Refused(
+            ProblemType.ROUND_AHEAD,
+            f"round {command.round} of task {task.seq} in run {run.id} has not begun: its coordinator is to give the "
+            "first model",
+        )
     if command.event != Report.REJOIN and seat.state == SeatState.DROPPED:
         back = rounds.rejoins(stage, seat)
         way = "it cannot come back" if back is None else "report rejoin to come back"
@@ -306,6 +312,8 @@ def _take_model(stage: Stage, coordinator: r.Site, command: c.ReportAggregated) 
         project = draft.have(r.Project, run.project_id)
         place = to_members(draft, project, coordinator, "model", run.id, stage.task, stage.number)
         put_payload(stage, model, payload, place, recipients=len(stage.seats()))
+    elif stage.number == INITIAL:
+        return rounds.fail(stage, "aggregation_failed", "the coordinator gave no first model")
     return rounds.complete(stage, model, command.metrics)
 
 
@@ -384,7 +392,10 @@ def drop_seats(draft: Draft, command: c.DropSeats) -> Decision:
 
 
 def _too_long_silent(draft: Draft, task: r.TaskRun, site_id: Id) -> str | None:
-    """What to say of a silence that the task's contract does not allow, now; None for one that it does."""
+    """What to say of a silence that the task's contract does not allow, now; None for one that it does, or while the
+    coordinator is to give the first model: then nobody's seat is waited for."""
+    if task.round == INITIAL:
+        return None
     silent, allowed_s = draft.now - seen_at(draft, draft.have(r.Site, site_id)), spec_of(task).contract.silent_within_s
     if silent < int(allowed_s * SECOND):
         return None

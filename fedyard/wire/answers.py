@@ -131,6 +131,15 @@ class TaskSpec(Answer, frozen=True, kw_only=True):
         check_shown(self.parameters)
 
 
+class WrittenTasks(Answer, frozen=True, kw_only=True):
+    """A project's tasks with every field, for who writes them anew with some changed."""
+
+    tasks: Annotated[list[dict[str, object]], Meta(max_length=MAX_ITEMS)]
+
+    def __post_init__(self) -> None:
+        check_shown(self.tasks)
+
+
 class StageDeadlines(Answer, frozen=True, kw_only=True):
     """How long each stage of a round may take, in seconds, that a project's own coordinator leads."""
 
@@ -342,9 +351,10 @@ class BestRound(Answer, frozen=True, kw_only=True):
 
 
 class Round(Answer, frozen=True, kw_only=True):
-    """drawn: how many seats were drawn for it; None where all take part. score: the mean of the sites' scores."""
+    """number: 0 is that in which the coordinator gives the first model. drawn: how many seats were drawn for it; None
+    where all take part. score: the mean of the sites' scores."""
 
-    number: w.Number
+    number: w.Seq
     state: w.Slug
     reason: w.Text = ""
     quorum: w.Seq = 0

@@ -52,6 +52,8 @@ WRAP = struct.Struct(f">H{WRAP_BYTES}s")
 _Time: TypeAlias = Annotated[int, Meta(ge=0, le=9_000_000_000_000_000_000)]
 _Size: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_BODY_BYTES)]
 _Count: TypeAlias = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+_Round: TypeAlias = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+"""0: of the model that a task begins with."""
 _Receipt: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}(?!\n)$", max_length=RECEIPT_CHARACTERS)]
 
 
@@ -96,7 +98,7 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     project: Uuid
     run: Uuid | None
     task: _Count | None
-    round: _Count | None
+    round: _Round | None
     kind: Slug
     identity: Hex32
     key_commitment: Hex32

@@ -6,6 +6,7 @@ import functools
 from datetime import UTC, datetime
 
 SECOND = 1_000_000
+MINUTE = 60 * SECOND
 HOUR = 3_600 * SECOND
 DAY_S = 86_400
 DAY = DAY_S * SECOND

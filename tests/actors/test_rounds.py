@@ -375,3 +375,56 @@ def test_the_runs_own_deadline_ends_whatever_it_does(hub: Hub) -> None:
     assert (hub.run(run).state, hub.run(run).reason) == ("failed", "run_deadline")
     assert hub.round(run, 1).state == "cancelled"
     assert hub.task(run).state == "cancelled"
+
+
+FIRST = v.TaskSpec(name="train", model="m", rounds=2, initial=True, contract=QUICK)
+
+
+def test_the_coordinator_gives_the_first_model_in_round_0(hub: Hub) -> None:
+    sites = hub.sites(2)
+    run = hub.start(hub.project(sites, tasks=[FIRST]), sites[0])
+    assert (hub.round(run, 0).state, hub.round(run, 0).quorum, hub.task(run).round) == ("aggregating", 0, 0)
+    told = [(entry.kind, entry.site_id) for entry in hub.rows(r.InboxEntry, "run_id = %s", run)]
+    assert told == [("aggregate", sites[0].id)]
+    early = hub.reporting(run, sites[1], Report.ACCEPT)
+    assert hub.refused(early, sites[1]) == (409, "round_ahead")
+    fall_silent(hub, run, sites[1])
+    assert hub.seat(run, sites[1]).state == "invited"
+    hub.aggregate(run, sites[0], 0)
+    model = hub.rows(r.Model)[0]
+    assert (model.version, model.round, model.begun_with) == (1, 0, None)
+    assert hub.task(run).model_message_id == model.message_id
+    invited = hub.rows(r.InboxEntry, "run_id = %s AND kind = 'invited'", run)
+    assert {entry.message_id for entry in invited} == {model.message_id}
+    assert len(invited) == 2
+    assert not hub.rows(r.InboxEntry, "run_id = %s AND kind = 'round_completed'", run)
+    for number in (1, 2):
+        hub.whole_round(run, sites, number)
+    assert hub.run(run).state == "succeeded"
+
+
+def test_without_a_first_model_nothing_begins(hub: Hub) -> None:
+    sites = hub.sites(2)
+    project = hub.project(sites, tasks=[FIRST])
+    run = hub.start(project, sites[0])
+    hub.ok(c.ReportAggregated(run_id=run, task_seq=1, round=0), sites[0])
+    assert (hub.run(run).state, hub.round(run, 0).state) == ("failed", "failed")
+    run = hub.start(project, sites[0])
+    hub.pass_time(QUICK.aggregate_within_s + 1)
+    assert hub.run(run).reason == "aggregate_deadline"
+    assert "gave no first model in time" in hub.rows(r.Event, "kind = 'task_failed' ORDER BY seq")[-1].facts_json
+
+
+def test_a_restart_asks_for_a_first_model_only_where_it_has_none(hub: Hub) -> None:
+    sites = hub.sites(2)
+    run = hub.start(hub.project(sites, tasks=[FIRST]), sites[0])
+    again = hub.ok(c.RestartRun(run_id=run), sites[0])["id"]
+    assert hub.task(again).round == 0
+    hub.aggregate(again, sites[0], 0)
+    given = hub.task(again).model_message_id
+    third = hub.ok(c.RestartRun(run_id=again), sites[0])["id"]
+    assert (hub.task(third).round, hub.task(third).model_message_id) == (1, given)
+    anew = hub.ok(c.RestartRun(run_id=third, start_from="start"), sites[0])["id"]
+    assert (hub.task(anew).round, hub.task(anew).model_message_id) == (0, None)
+    chosen = hub.ok(c.RestartRun(run_id=anew, start_from="start", model_version=1), sites[0])["id"]
+    assert (hub.task(chosen).round, hub.task(chosen).model_message_id) == (1, given)

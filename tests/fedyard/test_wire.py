@@ -17,7 +17,7 @@ from fedyard.client.errors import Unacceptable, Unprotected
 from fedyard.wire import answers, notices, plurals
 from fedyard.wire import types as wire
 
-FREE = {("TaskSpec", "parameters"), ("Event", "facts")}
+FREE = {("TaskSpec", "parameters"), ("WrittenTasks", "tasks"), ("Event", "facts")}
 """Objects of the coordinator's or the hub's choosing: looked at by check_shown, or only shown."""
 NASTY = ["", ".", "..", "../..", "/etc", "/abs/path", "a/b", "a\\b", "x\0y", "10000000-0000-4000-8000-000000000000\n"]
 HUB = Origin("https", "hub.example", 443)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import msgspec
 from flask import Response
@@ -48,7 +49,7 @@ class NewArtifact(Body, frozen=True):
     owner_site_id: Uuid | None = None
     run_id: Uuid | None = None
     task_seq: Count | None = None
-    round: Count | None = None
+    round: Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)] | None = None
     seal: Payload | None = None
     ttl_s: Span | None = None
     archive: bool | None = None

@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 from domain import commands as c
 from domain import records as r
 from domain.decisions.progress import scores
-from domain.decisions.progress.stage import Stage, TaskEnd, spec_of
+from domain.decisions.progress.stage import INITIAL, Stage, TaskEnd, spec_of
 from domain.decisions.projects import all_before
 from domain.events import EventKind
 from domain.ids import Id
@@ -78,6 +78,27 @@ def start(stage: Stage) -> TaskEnd | None:
 def _could_take_part(seat: r.Seat, number: int) -> bool:
     """Its site has done what was asked of it in the round before, or comes new to this one."""
     return seat.state in SEAT_ROUND_DONE or (seat.state == SeatState.INVITED and seat.round == number)
+
+
+def start_initial(stage: Stage) -> None:
+    """Round 0 of a task that begins so: its coordinator is asked for the first model. No seat has a part in it."""
+    draft, within_s = stage.draft, stage.contract.aggregate_within_s
+    draft.change(stage.task, round=stage.number)
+    here = r.Round(
+        task_run_id=stage.task_id,
+        number=stage.number,
+        run_id=stage.run_id,
+        state=RoundState.AGGREGATING,
+        reason="",
+        quorum=0,
+        deadline_at=_deadline(stage, within_s),
+        started_at=draft.now,
+        stage_at=draft.now,
+    )
+    draft.put(here)
+    stage.event(EventKind.ROUND_OPENED, {"quorum": here.quorum})
+    facts = n.Aggregate(deadline_at=here.deadline_at, quorum=0, submissions=[], results=earlier_models(stage))
+    stage.tell(stage.run.coordinator_site_id, facts)
 
 
 def invite(stage: Stage, seat: r.Seat) -> None:
@@ -301,7 +322,7 @@ def _complete(stage: Stage) -> None:
     facts: dict[str, object] = {"metrics": metrics, "model_message_id": model, "model_version": version}
     stage.event(EventKind.ROUND_COMPLETED, facts | ({"score": mean} if mean else {}))
     told = n.RoundCompleted(metrics=metrics, rounds=stage.spec.rounds, score=mean or UNSET)
-    for seat in stage.seats():
+    for seat in stage.seats() if stage.number != INITIAL else ():  # whoever is invited gets the first model with that
         stage.tell(seat.site_id, told, model)
 
 
@@ -368,7 +389,8 @@ def pass_deadline(stage: Stage) -> TaskEnd | None:
                 return _reported(stage)
             return _extend_or_fail(stage, there, contract.train_within_s)
         case RoundState.AGGREGATING:
-            detail = f"the coordinator did not aggregate round {stage.number} in time"
+            said = f"did not aggregate round {stage.number}" if stage.number else "gave no first model"
+            detail = f"the coordinator {said} in time"
             return fail(stage, "aggregate_deadline", detail)
         case RoundState.SCORING:
             return finish(stage)

@@ -14,6 +14,8 @@ from domain.ids import Id
 from domain.states import Step
 from fedyard.wire import notices as n
 
+INITIAL = 0
+"""The round in which a coordinator gives the model that round 1 begins with (`TaskSpec.initial`)."""
 _spec_decoder = msgspec.json.Decoder(v.TaskSpec)
 
 

@@ -7,7 +7,7 @@ from domain import values as v
 from domain.decisions.attempts import HOLDER
 from domain.decisions.draft import Draft
 from domain.decisions.progress import holders, rounds
-from domain.decisions.progress.stage import Stage, TaskEnd, run_event
+from domain.decisions.progress.stage import INITIAL, Stage, TaskEnd, run_event
 from domain.events import EventKind
 from domain.states import SEAT, SEAT_LIVE, TASK_RUN, MemberState, SeatState, Step, TaskRunState, follow
 from fedyard.wire import notices as n
@@ -38,13 +38,18 @@ def inherited_model(draft: Draft, run: r.Run, after: list[str]) -> str | None:
 
 
 def start(draft: Draft, run: r.Run, task: r.TaskRun, after: list[str]) -> TaskEnd | None:
-    """waiting -> active: seats for those who take part, and its first round."""
+    """waiting -> active: seats for those who take part, and its first round.
+
+    A task with `initial` begins with round 0, unless a model was chosen for it or it goes on where it was.
+    """
     stage = Stage(draft, run.id, task.id, task.first_round)
+    chosen = task.model_message_id
+    initial = stage.spec.initial and chosen is None and task.first_round == 1
     draft.change(
         task,
         state=follow(TASK_RUN, TaskRunState(task.state), Step.START),
         started_at=draft.now,
-        model_message_id=task.model_message_id or inherited_model(draft, run, after),
+        model_message_id=chosen if initial else chosen or inherited_model(draft, run, after),
     )
     run_event(draft, run, EventKind.TASK_STARTED, {"task": task.name, "first_round": task.first_round})
     for site_id in seats_of(draft, draft.have(r.Project, run.project_id), stage.spec):
@@ -61,6 +66,9 @@ def start(draft: Draft, run: r.Run, task: r.TaskRun, after: list[str]) -> TaskEn
             )
         )
     holders.begin(stage)
+    if initial:
+        rounds.start_initial(Stage(draft, run.id, task.id, INITIAL))
+        return None
     return rounds.start(stage)
 
 
