@@ -42,7 +42,8 @@ _CHAPTERS: tuple[tuple[str, str, Mapping[tuple[Any, s.Step], Any], frozenset[Any
         (
             "A round of an active task. The hub moves it on when all seats, or at the deadline the quorum, have done "
             "their part. `complete` out of training is for tasks that aggregate nothing. `aggregated` leads to rounds "
-            "whose model is scored at the sites; these complete, with the scores that have come, whatever happens."
+            "whose model is scored at the sites; these complete, with the scores that have come, whatever happens. "
+            "Round 0, in which a coordinator gives the first model, begins aggregating."
         ),
         s.ROUND,
         s.ROUND_FINAL,

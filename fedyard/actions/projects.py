@@ -1,4 +1,4 @@
-"""Projects: made, joined, left; their tasks remembered, so that the agent holds the hub to them; runs begun."""
+"""Projects: made, joined, left; their tasks remembered, so that the agent holds the hub to them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from fedyard.agent.state import State
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused, Unavailable
 from fedyard.clock import micros_now
-from fedyard.wire.answers import Membership, Project, StartedRun, TaskSpec
+from fedyard.wire.answers import Membership, Project, TaskSpec
+from fedyard.wire.own import tasks_of_run
 
 
 def specs_of(tasks: Sequence[Mapping[str, object]], where: str) -> list[TaskSpec]:
@@ -121,10 +122,40 @@ def approve(client: Client, project_id: str, site: str, where: str) -> Membershi
     return client.put_member(project_id, found[0].site_id)
 
 
-def start(
-    folder: Folder, client: Client, project: Project, *, queue: bool = False, key: str | None = None
-) -> StartedRun:
-    """Begin a run. Raises `NotConsented` where this site coordinates what it does not serve: it would not aggregate."""
-    if project.coordinator_site_id == folder.site_id():
-        folder.consents().of(project.id)
-    return client.start_run(project.id, queue=queue, key=key)
+def changed_tasks(
+    folder: Folder,
+    client: Client,
+    project: Project,
+    parameters: Mapping[str, Mapping[str, object]],
+    rounds: Mapping[str, int],
+) -> list[dict[str, object]]:
+    """The project's tasks with other parameters and rounds, as a caller writes them, with what agents do not look at.
+
+    Raises `UsageError` for what no task of it can have, and where the hub shows tasks that this site did not give:
+    nothing is built on them.
+    """
+    check_given(folder, project)
+    try:
+        changed = tasks_of_run(project.tasks, parameters, rounds)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    written = client.written_tasks(project.id)
+    if specs_of(written, "the project's tasks") != list(project.tasks):
+        raise UsageError(f"the tasks of project {project.name!r} were changed just now: look at them, and say it again")
+    return [
+        {**task, "parameters": spec.parameters, "rounds": spec.rounds}
+        for task, spec in zip(written, changed, strict=True)
+    ]
+
+
+def check_given(folder: Folder, project: Project, tasks: Sequence[TaskSpec] | None = None) -> None:
+    """Raises `UsageError` where this site gave tasks to the project, and not these (all of it, if none are named)."""
+    state = State(folder.path / "state.sqlite")
+    ours = state.runs.own_tasks(project.id)
+    state.close()
+    for task in project.tasks if tasks is None else tasks:
+        if ours and task_digest(task) not in ours:
+            raise UsageError(
+                f"task {task.name!r} of project {project.name!r}, as the hub shows it, is none that this site gave, so "
+                f"nothing is built on it: look at it with `fedyard project tasks {project.name}`; --accept accepts it"
+            )

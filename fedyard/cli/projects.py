@@ -12,10 +12,10 @@ import msgspec
 
 from fedyard.actions.naming import place_named, project_named
 from fedyard.actions.projects import approve as let_in
+from fedyard.actions.projects import changed_tasks, meant, remember, specs_of
 from fedyard.actions.projects import create as make
 from fedyard.actions.projects import join as serve
 from fedyard.actions.projects import leave as leave_project
-from fedyard.actions.projects import meant, remember, specs_of
 from fedyard.actions.site import UsageError
 from fedyard.agent.consents import UNKNOWN, Consent, Wanted, describe, parse_coordinator
 from fedyard.agent.contract import task_digest
@@ -29,6 +29,7 @@ from fedyard.cli.files import files, look_at, upload
 from fedyard.cli.inferences import inference
 from fedyard.cli.infrastructure import parts, rounds, scale, start, stop
 from fedyard.cli.listing import Listing
+from fedyard.cli.own import own_fields, own_of
 from fedyard.cli.secrets import secret
 from fedyard.client.client import Client
 from fedyard.sealed.keys import fingerprint, words
@@ -76,12 +77,21 @@ def create(folder: Folder, /, name: str, file: str | None, archives: tuple[Path,
 @click.command("set", cls=Command)
 @click.argument("name")
 @project_fields
+@own_fields
 @click.option("--file", "archives", type=FILE, multiple=True, metavar="ARCHIVE", help="initial files: a zip or tar")
 @click.pass_obj
-def set_fields(folder: Folder, /, name: str, archives: tuple[Path, ...], **said: Any) -> int:
+def set_fields(
+    folder: Folder,
+    /,
+    name: str,
+    archives: tuple[Path, ...],
+    said_of_tasks: tuple[str, ...],
+    rounds: tuple[str, ...],
+    **said: Any,
+) -> int:
     """Change what project NAME says of itself.
 
-    What is left out stays as it is. Another goal count holds from the next run on.
+    What is left out stays as it is. Another goal count, parameters and rounds hold from the next run on.
     """
     client = client_of(folder)
     project = _own(folder, client, name)
@@ -92,9 +102,11 @@ def set_fields(folder: Folder, /, name: str, archives: tuple[Path, ...], **said:
     if infrastructure is not None:
         fields["infrastructure"] = infrastructure
     specs: list[TaskSpec] = []
-    if said["goal_count"] is not None:
-        fields["tasks"] = with_goal(msgspec.to_builtins(project.tasks), said["goal_count"])
-        specs = specs_of(fields["tasks"], "--goal-count")
+    if said["goal_count"] is not None or said_of_tasks or rounds:
+        fields["tasks"] = with_goal(
+            changed_tasks(folder, client, project, *own_of(project.tasks, said_of_tasks, rounds)), said["goal_count"]
+        )
+        specs = specs_of(fields["tasks"], "the tasks")
     if not fields and not archives:
         raise UsageError("say what shall change: fedyard project set --help")
     parts = infrastructure or msgspec.to_builtins(project.infrastructure) or {}

@@ -1,4 +1,4 @@
-"""`fedyard run`: start, stop, restart, show, why, watch, matches. (The agent: `fedyard site run`.)"""
+"""`fedyard run`: start, stop, restart, compare, accept, show, why, watch, matches. (The agent: `fedyard site run`.)"""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import click
 import msgspec
 
 from fedyard.actions.naming import names_of, project_named, run_named
-from fedyard.actions.projects import start as begin
+from fedyard.actions.runs import Own
+from fedyard.actions.runs import start as begin
 from fedyard.actions.why import why_lines, why_of
 from fedyard.agent.site import Folder
 from fedyard.cli.common import client_of
+from fedyard.cli.comparing import accept, compare
 from fedyard.cli.listing import Listing, terminal
+from fedyard.cli.own import first_models_of, own_fields, own_of
 from fedyard.client.client import MAX_LONG_POLL_S, Client
 from fedyard.wire.command_line import JSON, Command, Group, print_json
 from fedyard.wire.plurals import counted
@@ -21,14 +24,35 @@ from fedyard.wire.shown import MAX_LINE, shown
 
 @click.command("start", cls=Command)
 @click.argument("project")
+@own_fields
+@click.option("--first-model", "first", multiple=True, metavar="[TASK=]FILE", help="what a task begins with: a file")
+@click.option("--initial", multiple=True, metavar="TASK", help="its hook makes what it begins with, at the coordinator")
+@click.option("--model", "version", type=int, metavar="VERSION", help="a model of the project to begin with")
 @click.option("--queue", is_flag=True, help="wait if another run lives")
 @click.option("--watch", "follow", is_flag=True, help="show it until it is finished")
 @click.pass_obj
-def start(folder: Folder, project: str, queue: bool, follow: bool) -> int:
-    """Start a run of a PROJECT."""
+def start(
+    folder: Folder,
+    /,
+    project: str,
+    said_of_tasks: tuple[str, ...],
+    rounds: tuple[str, ...],
+    *,
+    first: tuple[str, ...],
+    initial: tuple[str, ...],
+    version: int | None,
+    queue: bool,
+    follow: bool,
+) -> int:
+    """Start a run of a PROJECT, with its tasks or with what is the run's own.
+
+    --set train.learning_rate=0.1 and --rounds 20 hold for this run alone.
+    """
     client = client_of(folder)
     found = project_named(client, project)
-    run = begin(folder, client, found, queue=queue)
+    parameters, how_many = own_of(found.tasks, said_of_tasks, rounds)
+    own = Own(parameters, how_many, first_models_of(found.tasks, first), initial, version)
+    run = begin(folder, client, found, queue=queue, own=own)
     print(f"run {project}/{run.number} is {run.state} ({run.id})")
     if run.requests_waiting:
         many = counted(run.requests_waiting, "site has", "sites have")
@@ -62,15 +86,18 @@ def stop(folder: Folder, run: str, reason: str) -> None:
     default="reached",
     help="begin with the last global model (reached), or anew (start)",
 )
+@click.option("--model", "version", type=int, metavar="VERSION", help="the task that made it begins with this model")
 @click.option("--watch", "follow", is_flag=True, help="show it until it is finished")
 @click.pass_obj
-def restart(folder: Folder, run: str, start_from: Literal["reached", "start"], follow: bool) -> int:
-    """Begin a new attempt of a RUN.
+def restart(
+    folder: Folder, run: str, start_from: Literal["reached", "start"], version: int | None, follow: bool
+) -> int:
+    """Begin a new attempt of a RUN, with what it had of its own.
 
     RUN: PROJECT/NUMBER, the run's id, or how that begins.
     """
     client = client_of(folder)
-    anew = client.restart_run(run_named(client, run).id, start_from)
+    anew = client.restart_run(run_named(client, run).id, start_from, model_version=version)
     print(f"attempt {anew.attempt} of run {anew.number} is {anew.state} ({anew.id})")
     return _watched(folder, client, anew.id) if follow else 0
 
@@ -197,5 +224,5 @@ def _watched(folder: Folder, client: Client, run_id: str, *, as_json: bool = Fal
 run = Group(
     "run",
     help="Runs of projects. (This site's agent: fedyard site run.)",
-    commands=[start, stop, restart, show, why, watch, matches],
+    commands=[start, stop, restart, show, why, watch, compare, accept, matches],
 )

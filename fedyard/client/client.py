@@ -119,6 +119,10 @@ class Client(Calls):
     def project(self, project_id: str) -> a.Project:
         return self.read(f"/v1/projects/{_part(project_id)}", a.Project)
 
+    def written_tasks(self, project_id: str) -> list[dict[str, object]]:
+        """The project's tasks with every field that the hub shows, also those that a site does not look at."""
+        return self.read(f"/v1/projects/{_part(project_id)}", a.WrittenTasks).tasks
+
     def members(self, project_id: str) -> list[a.Membership]:
         return list(self.every(f"/v1/projects/{_part(project_id)}/members", {}, a.Membership))
 

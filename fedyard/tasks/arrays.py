@@ -85,6 +85,17 @@ def pack(content: Content, limit_bytes: int = CONTENT_LIMIT_BYTES, large: Path |
     return large
 
 
+def read_file(path: Path) -> Content:
+    """A file as content: the arrays of an .npz, or the bytes of any other. Raises `OSError`, `ValueError`."""
+    if path.suffix != ".npz":
+        return path.read_bytes()
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"it is no .npz, or damaged: {error}") from None
+
+
 def unpack(packed: Packed, limit_bytes: int = CONTENT_LIMIT_BYTES) -> Content:
     """The content back. Raises `TaskError` for what `pack` would not make."""
     if isinstance(packed, bytes):

@@ -193,7 +193,7 @@ class Hooks:
             project_id=job.project_id,
             keep=keep,
             sources=job.sources,
-            results=Results(job.results, job.limit_bytes),
+            results=Results(job.results, job.limit_bytes, job.missing_results),
         )
 
     def _logged(self, text: str) -> None:
@@ -207,14 +207,18 @@ class Hooks:
 class Results(Mapping[str, Content]):
     """What the tasks before made, by their names; unpacked when it is asked for, and kept then.
 
-    Raises `TaskError` for one that cannot be unpacked.
+    Raises `TaskError` for one that cannot be unpacked, and for one that this site could not get. missing: why not.
     """
 
-    def __init__(self, results: Mapping[str, jobs.Packed], limit_bytes: int) -> None:
-        self._packed, self._limit = results, limit_bytes
+    def __init__(
+        self, results: Mapping[str, jobs.Packed], limit_bytes: int, missing: Mapping[str, str] | None = None
+    ) -> None:
+        self._packed, self._limit, self._missing = results, limit_bytes, missing or {}
         self._unpacked: dict[str, Content] = {}
 
     def __getitem__(self, name: str) -> Content:
+        if name in self._missing:
+            raise TaskError(f"the result of task {name!r} is not to be had at this site: {self._missing[name]}")
         if name not in self._unpacked:
             self._unpacked[name] = unpack(self._packed[name].where, self._limit)
         return self._unpacked[name]

@@ -53,9 +53,10 @@ class Job(msgspec.Struct, frozen=True, tag=True):
 
     limit_bytes: what content may have, packed and unpacked. keep: the folder of the project's task at this site that
     outlives runs; empty: there is none, and the hook gets one that ends with the run. model: of `train` and `score`.
-    results: the models of the tasks that this one comes after, by their names. filter: what is done to an update before
-    it is packed. confine: what the process may reach. code: what the model's module is made of; it is imported by the
-    digests. min_rows: with fewer in one of its tables no hook sees them.
+    results: the models of the tasks that this one comes after, by their names; missing_results: of those that are not
+    to be had at this site why not. filter: what is done to an update before it is packed. confine: what the process may
+    reach. code: what the model's module is made of; it is imported by the digests. min_rows: with fewer in one of its
+    tables no hook sees them.
     """
 
     hook: Hook
@@ -77,6 +78,7 @@ class Job(msgspec.Struct, frozen=True, tag=True):
     project_id: str = ""
     keep: str = ""
     results: dict[str, Packed] = {}
+    missing_results: dict[str, str] = {}
     filter: Filter | None = None
     confine: Confinement | None = None
     code: Code | None = None

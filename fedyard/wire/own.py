@@ -70,3 +70,88 @@ def _own(task: T, parameters: Mapping[str, object] | None, rounds: int | None, i
             raise ValueError(f"task {task.name!r} aggregates nothing, so it has no first model")
         changed["initial"] = True
     return msgspec.structs.replace(task, **changed) if changed else task  # type: ignore[type-var]
+
+
+def parameters_said(said: Sequence[str], tasks: Sequence[T]) -> dict[str, dict[str, object]]:
+    """`train.learning_rate=0.1` as `tasks_of_run` takes it: TASK.NAME=VALUE, where a project of one task needs none.
+
+    VALUE: JSON, or else a text. NAME: with dots for one within another, of which the rest stays as it is.
+    Raises `ValueError` with what is wrong.
+    """
+    found: dict[str, dict[str, object]] = {}
+    for one in said:
+        path, equals, text = one.partition("=")
+        if not equals or not path.strip():
+            raise ValueError(f"{shown(one, NAME_SHOWN)!r}: say TASK.NAME=VALUE, as in train.learning_rate=0.1")
+        task, name = _addressed(path.strip(), tasks)
+        own = found.setdefault(task.name, {})
+        if name in task.parameters or "." not in name:
+            own[name] = _value(text.strip())
+        else:
+            top, *rest = name.split(".")
+            own[top] = _within(own.get(top, task.parameters.get(top, {})), rest, _value(text.strip()), path)
+    return found
+
+
+def rounds_said(said: Sequence[str], tasks: Sequence[T]) -> dict[str, int]:
+    """`train=20`, or `20` where it is clear which task is meant. Raises `ValueError` with what is wrong."""
+    found: dict[str, int] = {}
+    for one in said:
+        name, equals, number = one.rpartition("=")
+        if not number.strip().isdecimal() or int(number) < 1:
+            raise ValueError(f"{shown(one, NAME_SHOWN)!r}: say how many rounds, as in 20 or train=20")
+        found[name.strip() if equals else meant_by_none([task for task in tasks if task.rounds > 1] or tasks)] = int(
+            number
+        )
+    return found
+
+
+def meant_by_none(tasks: Sequence[T]) -> str:
+    """The task that is meant where none is named. Raises `ValueError` where that is not clear."""
+    if len(tasks) != 1:
+        raise ValueError(
+            f"say which task, as in {tasks[0].name}=...; there are {', '.join(task.name for task in tasks)}"
+        )
+    return tasks[0].name
+
+
+def unheard_of(parameters: Mapping[str, Mapping[str, object]], tasks: Sequence[T]) -> list[str]:
+    """Names that the project's tasks have not had so far, in a sentence each: a typing error, or something new."""
+    had = {task.name: task.parameters for task in tasks}
+    return [
+        f"task {task!r} has had no parameter {shown(name, NAME_SHOWN)!r} so far; it has "
+        + (", ".join(shown(one, NAME_SHOWN) for one in sorted(had[task])) or "none")
+        for task, own in parameters.items()
+        for name in own
+        if task in had and name not in had[task]
+    ]
+
+
+def _addressed(path: str, tasks: Sequence[T]) -> tuple[T, str]:
+    """The task whose name the path begins with, the longest one; the only one where none does."""
+    named = [task for task in tasks if path.startswith(f"{task.name}.") and len(path) > len(task.name) + 1]
+    if named:
+        task = max(named, key=lambda task: len(task.name))
+        return task, path[len(task.name) + 1 :]
+    if len(tasks) == 1:
+        return tasks[0], path
+    raise ValueError(
+        f"{shown(path, NAME_SHOWN)!r} begins with no task of this project; its tasks: "
+        f"{', '.join(task.name for task in tasks)}"
+    )
+
+
+def _within(whole: object, path: Sequence[str], value: object, said: str) -> object:
+    """A copy of an object with one value in it changed."""
+    if not path:
+        return value
+    if not isinstance(whole, dict):
+        raise ValueError(f"{shown(said, NAME_SHOWN)!r} lies in something that holds no names")  # noqa: TRY004 - a caller's word
+    return {**whole, path[0]: _within(whole.get(path[0], {}), path[1:], value, said)}
+
+
+def _value(text: str) -> object:
+    try:
+        return msgspec.json.decode(text.encode(errors="surrogatepass"))
+    except (msgspec.DecodeError, UnicodeError):
+        return text

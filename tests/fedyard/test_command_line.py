@@ -88,7 +88,7 @@ GRAMMAR = {
     "site": "init run portal status unit privacy whoami inbox egress receipts consents workloads"
     " keys rotate-keys revoke-key fingerprint trust trust-hub heads",
     "project": "create set files join leave list members approve tasks joining ready start stop scale parts rounds",
-    "run": "start stop restart show why watch matches",
+    "run": "start stop restart show why watch compare accept matches",
     "project secret": "set list delete",
     "project architecture": "put list show delete",
     "project configuration": "put list delete",
@@ -111,7 +111,7 @@ ACTS = {
     "project architecture": "put delete",
     "project configuration": "put delete",
     "project inference": "start stop delete",
-    "run": "start stop restart",
+    "run": "start stop restart accept",
     "workload": "start stop scale log",
     "deployment": "start watch model send stop delete",
     "": "send new",

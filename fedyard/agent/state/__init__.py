@@ -21,6 +21,7 @@ from pathlib import Path
 from fedyard.agent.state.approvals import Approvals
 from fedyard.agent.state.bodies import Bodies
 from fedyard.agent.state.egress import KEEP_EGRESS, EgressLog
+from fedyard.agent.state.first_models import FirstModels
 from fedyard.agent.state.heads import Heads
 from fedyard.agent.state.history import MAX_HELD, History
 from fedyard.agent.state.inbox import KEEP_ENTRIES, Inbox
@@ -85,6 +86,7 @@ class State:
         self.runs = Runs(self._db, self._lock)
         self.receipts = Receipts(self._db, self._lock)
         self.egress = EgressLog(self._db, self._lock)
+        self.first_models = FirstModels(self._db, self._lock)
         self.heads = Heads(self._db, self._lock)
         self.approvals = Approvals(self._db, self._lock)
 

@@ -10,6 +10,7 @@ import msgspec
 
 from fedyard.sealed.sealing import Digests, Origin
 from fedyard.wire.answers import Entry, Message
+from fedyard.wire.notices import EarlierModel
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -116,7 +117,8 @@ class LogPiece(msgspec.Struct, frozen=True):
 class Seat(msgspec.Struct, frozen=True):
     """What the site knows of its part in a task run. model_id: the message with the newest global model.
 
-    project_id: what it was invited to; a run belongs to one project for ever.
+    project_id: what it was invited to; a run belongs to one project for ever. results_json: models of the tasks before
+    (`EarlierModel`s), as they were first shown.
     """
 
     run_id: str
@@ -127,6 +129,11 @@ class Seat(msgspec.Struct, frozen=True):
     attempt: int
     model_id: str | None = None
     project_id: str | None = None
+    results_json: bytes = b"[]"
+
+    @property
+    def results(self) -> list[EarlierModel]:
+        return msgspec.json.decode(self.results_json, type=list[EarlierModel])
 
 
 class RunTask(msgspec.Struct, frozen=True):

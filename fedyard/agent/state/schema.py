@@ -93,6 +93,9 @@ CREATE TABLE IF NOT EXISTS approvals (
 CREATE TABLE IF NOT EXISTS begun_runs (
     project_id TEXT NOT NULL, run_id TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (project_id, run_id));
 CREATE TABLE IF NOT EXISTS refused_runs (run_id TEXT PRIMARY KEY, reason TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS first_models (
+    id TEXT PRIMARY KEY, project_id TEXT NOT NULL, task TEXT NOT NULL, run_id TEXT NOT NULL, at INTEGER NOT NULL,
+    file TEXT NOT NULL, norm REAL);
 CREATE TABLE IF NOT EXISTS sent (key TEXT PRIMARY KEY, at INTEGER NOT NULL, body_json BLOB NOT NULL);
 """
 LATER = (
@@ -114,6 +117,7 @@ LATER = (
     ("position", "recovered_at", "INTEGER NOT NULL DEFAULT 0"),
     ("position", "rejoined_at", "INTEGER NOT NULL DEFAULT 0"),
     ("results", "norm", "REAL"),
+    ("seats", "results_json", "BLOB NOT NULL DEFAULT '[]'"),
 )
 """Columns that a file of an older agent lacks. lost: 1 if the hub has forgotten the entry, 2 once it has come again."""
 _SCHEMA_LATER = "CREATE INDEX IF NOT EXISTS lost_entries ON entries (kind) WHERE lost = 1"

@@ -19,7 +19,7 @@ class Seats(Part):
         return None if found is None else Seat(*found)
 
     def keep_seat(self, seat: Seat) -> None:
-        self._write("INSERT OR REPLACE INTO seats VALUES (?,?,?,?,?,?,?,?)", msgspec.structs.astuple(seat))
+        self._write("INSERT OR REPLACE INTO seats VALUES (?,?,?,?,?,?,?,?,?)", msgspec.structs.astuple(seat))
 
     def project_of(self, run_id: str) -> str | None:
         """The project that a run was first shown in; None if this site has no seat of it yet."""

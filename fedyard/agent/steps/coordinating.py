@@ -10,6 +10,7 @@ from fedyard.agent import contract
 from fedyard.agent.joining import NOT_NOW
 from fedyard.agent.state import LeftOut, RunTask, made_of
 from fedyard.agent.steps.common import Common, task_of
+from fedyard.agent.steps.first_models import FIRST, FirstModels
 from fedyard.agent.steps.holding import Holding
 from fedyard.agent.steps.hooks import Hooks
 from fedyard.agent.steps.reporting import AGGREGATED, AGGREGATION_FAILED, MAX_REASON, Reporting, naming
@@ -40,6 +41,7 @@ class Coordinating:
     def __init__(self, common: Common, reports: Reporting, hooks: Hooks, holding: Holding) -> None:
         self._at = common
         self._reports, self._hooks, self._holding = reports, hooks, holding
+        self._first = FirstModels(common, hooks)
 
     def aggregate(self, entry: Entry) -> None:
         """The coordinator's part. Updates that cannot be opened are left out, and named to the hub."""
@@ -88,12 +90,14 @@ class Coordinating:
         if self._at.state.runs.ended(run_id):
             raise contract.ListRefused("run_over", f"run {run_id} is over, as this coordinator was told before")
         known, spec, start = self._coordinated(entry)
+        if entry.round == FIRST:
+            return Aggregated(self._first.made(entry, facts, known, spec), digests=Digests(known.digest, None, []))
         self._check_list(entry, here, facts.submissions)
         usable = self._at.payloads.updates(entry, facts.submissions, known.digest, start)
         if refusal := self._too_few(entry, here, len(usable.updates), known, spec):
             return Aggregated(jobs.Finished(error=refusal), usable.left_out)
         seat = self._at.state.seats.get(run_id, task_seq)
-        finished = self._hooks.call(entry, "aggregate", spec, seat, usable.updates)
+        finished = self._hooks.call(entry, "aggregate", spec, seat, usable.updates, facts.results or [])
         unfit = [LeftOut(site_id, UNUSABLE, why) for site_id, why in sorted(finished.left_out.items())]
         left_out = (*usable.left_out, *unfit)
         if unfit and not finished.error:

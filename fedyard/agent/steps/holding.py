@@ -13,7 +13,7 @@ from fedyard.agent.steps.common import Common, task_of
 from fedyard.sealed.errors import NotConsented, OlderModel, TaskDiffers
 from fedyard.sealed.sealing import Digests, Origin
 from fedyard.wire.answers import Entry, TaskSpec
-from fedyard.wire.notices import Invitation
+from fedyard.wire.notices import EarlierModel, Invitation
 from fedyard.wire.types import decode
 
 
@@ -57,7 +57,9 @@ class Holding:
         ours = self._at.state.runs.own_tasks(entry.project_id or "")
         if ours and digest not in ours:
             raise TaskDiffers(
-                f"task {spec.name!r} of run {run_id} is none of those that this site gave to project {entry.project_id}"
+                f"task {spec.name!r} of run {run_id} is none of those that this site gave to project "
+                f"{entry.project_id}; if its people want it so for this run: `fedyard run accept {run_id}`, then "
+                f"`fedyard run restart {run_id}`"
             )
         before = known.seats if known is not None else ()
         held = RunTask(run_id, task_seq, digest, msgspec.json.encode(spec), sorted({*before, *seats}))
@@ -83,6 +85,35 @@ class Holding:
             raise OlderModel(
                 f"round {entry.round} is to start from a model of round {shown.round} in run {shown.run}, and this "
                 f"site has that of round {newest.round} in run {newest.run}"
+            )
+
+    @staticmethod
+    def check_results(entry: Entry, shown: Sequence[EarlierModel], seat: Seat) -> None:
+        """Tasks before have ended, so what they made is what this seat was shown first. Raises `OlderModel`."""
+        if list(shown) != seat.results:
+            raise OlderModel(
+                f"round {entry.round} of task {entry.task_seq} in run {entry.run_id} is shown other results of the "
+                "tasks before it than its first one"
+            )
+
+    def check_result(self, entry: Entry, result: EarlierModel, shown: Origin | None) -> None:
+        """Is this the model of that task, and none older than this site has seen? Raises `SealError`.
+
+        In an attempt that carries the task over it is of the attempt before.
+        """
+        if shown is None or entry.run_id is None:
+            return
+        if shown.task != result.seq:
+            raise OlderModel(f"the model of task {result.task!r} that the hub shows was made by task {shown.task}")
+        known = self._at.state.runs.run_task(entry.run_id, result.seq)
+        if known is not None and shown.digests is not None and shown.digests.task != known.digest:
+            raise TaskDiffers(f"the model of task {result.task!r} that the hub shows was made of another task")
+        seat = self._at.state.seats.get(entry.run_id, result.seq)
+        newest = None if seat is None else self._at.payloads.model_origin(seat.model_id)
+        if newest is not None and newest.run == shown.run and (shown.round or 0) < (newest.round or 0):
+            raise OlderModel(
+                f"the model of task {result.task!r} that the hub shows is of round {shown.round}, and this site has "
+                f"that of round {newest.round}"
             )
 
     def of_update(self, seat: Seat) -> Digests:

@@ -14,10 +14,12 @@ from fedyard.agent.steps.common import Common, task_of
 from fedyard.agent.steps.holding import Holding
 from fedyard.agent.steps.policy import Policy
 from fedyard.clock import micros_now
+from fedyard.sealed.errors import Gone, NotRecipient
 from fedyard.sealed.sealing import Digests
 from fedyard.tasks import jobs
 from fedyard.tasks.privacy import Filter, Privacy, may_leave
 from fedyard.wire.answers import Entry, TaskSpec
+from fedyard.wire.notices import EarlierModel
 
 MAX_SAID = 500
 """Characters of one call to `context.log` that go to this site's own log."""
@@ -62,8 +64,13 @@ class Hooks:
         spec: TaskSpec,
         seat: Seat | None,
         updates: list[jobs.Submitted] | None = None,
+        results: Sequence[EarlierModel] | None = None,
     ) -> jobs.Finished:
-        """A hook's outcome; a crash of its process is one, too. Raises `Overtaken` or `Halted` if it is not wanted."""
+        """A hook's outcome; a crash of its process is one, too. Raises `Overtaken` or `Halted` if it is not wanted.
+
+        results: of the tasks before; left out: as the seat was shown them. Raises `SealError` for one that is not what
+        the hub says it is.
+        """
         run_id, task_seq = task_of(entry)
         self._at.patience.go_on(entry)
         try:
@@ -74,7 +81,8 @@ class Hooks:
         model = None
         if hook in ("train", "score") and seat and seat.model_id:
             model = jobs.packed(self._at.payloads.model(entry, seat.model_id, start=True).content)
-        project_id = entry.project_id or ""
+        project_id, number = entry.project_id or "", 1 if entry.round is None else entry.round
+        made, missing = self._made_before(entry, seat.results if results is None and seat else results or [])
         job = jobs.Job(
             hook=hook,
             model_name=spec.model,
@@ -83,7 +91,7 @@ class Hooks:
             run_id=run_id,
             task=spec.name,
             task_seq=task_seq,
-            round=entry.round or 1,
+            round=number,
             rounds=spec.rounds,
             parameters=spec.parameters,
             data={} if blind else self._data(policy),
@@ -97,6 +105,8 @@ class Hooks:
             filter=self._filter(entry, hook, policy.privacy),
             code=code,
             min_rows=policy.min_rows,
+            results=made,
+            missing_results=missing,
         )
         finished = self._at.children.call(
             job,
@@ -143,3 +153,25 @@ class Hooks:
             self._at.logs.add(entry.project_id or "", run_id, task_seq, entry.round or 1, text)
         else:
             self._at.log("a hook said", run=run_id, task=task_seq, round=entry.round, text=text[:MAX_SAID])
+
+    def _made_before(
+        self, entry: Entry, results: Sequence[EarlierModel]
+    ) -> tuple[dict[str, jobs.Packed], dict[str, str]]:
+        """What the tasks before made, and of those that this site cannot open why, which it says where it is asked for.
+
+        Raises `SealError` for one that is not what the hub says it is: that is not for a task to get over.
+        """
+        made: dict[str, jobs.Packed] = {}
+        missing: dict[str, str] = {}
+        for result in results:
+            try:
+                opened = self._at.payloads.model(entry, result.message_id, start=True)
+            except (Gone, NotRecipient) as error:
+                missing[result.task] = error.fact
+                continue
+            if not opened.content:
+                missing[result.task] = "it is not at the hub any more"
+                continue
+            self._holding.check_result(entry, result, opened.origin)
+            made[result.task] = jobs.packed(opened.content)
+        return made, missing

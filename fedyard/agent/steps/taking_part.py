@@ -69,6 +69,7 @@ class TakingPart:
             attempt=facts.attempt,
             model_id=known.model_id if known else None,
             project_id=entry.project_id,
+            results_json=msgspec.json.encode(known.results if known else facts.results or []),
         )
         self._at.state.seats.keep_seat(seat)
         for report in made:  # before a crash; nothing may come in between their numbers
@@ -79,18 +80,19 @@ class TakingPart:
             self._reports.report(entry, "accept")
         try:
             self._holding.hold(entry, facts.task)
+            self._holding.check_results(entry, facts.results or [], seat)
             if entry.message is not None:
                 shown = self._at.payloads.model(entry, entry.message.id, start=True).origin
                 self._holding.check_start(entry, shown, self._at.payloads.model_origin(seat.model_id))
                 seat = msgspec.structs.replace(self._reports.seat(entry), model_id=entry.message.id)
                 self._at.state.seats.keep_seat(seat)
+            finished = self._hooks.call(entry, "prepare", facts.task, seat)
         except NotRecipient as error:
             self._reports.fail_payload(entry, NotRecipient(f"{error.fact}; {_MADE_BEFORE}"))
             return
         except SealError as error:
             self._reports.fail_payload(entry, error)
             return
-        finished = self._hooks.call(entry, "prepare", facts.task, seat)
         if finished.error:
             self._reports.report(entry, "fail", reason=finished.error)
         else:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from fedyard.actions import projects as actions
+from fedyard.actions.runs import start as begin
 from fedyard.actions.site import UsageError
 from fedyard.agent.consents import Consent, Wanted, parse_coordinator
 from fedyard.agent.contract import task_digest
@@ -259,7 +260,7 @@ def decline(visit: Visit) -> Answer:
 def start(visit: Visit) -> Answer:
     desk, client = visit.desk, visit.desk.client()
     project = client.project(visit.path["project_id"])
-    run = actions.start(desk.folder, client, project, queue=visit.form.has("queue", "true"), key=visit.key)
+    run = begin(desk.folder, client, project, queue=visit.form.has("queue", "true"), key=visit.key)
     more = counted(run.requests_waiting, "site has", "sites have") if run.requests_waiting else ""
     waits = f" {more} asked to join and will take no part until let in." if more else ""
     return Done(f"/runs/{run.id}", f"Run {run.number} is {run.state}.{waits}")
