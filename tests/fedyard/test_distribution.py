@@ -10,15 +10,22 @@ import zipfile
 from importlib import metadata
 from pathlib import Path
 
+import psutil
 import pytest
 from packaging.requirements import Requirement
 
 import fedyard
+from fedyard.agent.health import read
+from fedyard.clock import micros_now
 from ops.distribution import MAX_DEPENDENCIES, build, dependencies_of, faults_of, metadata_of
 from tests.fedyard.world import World
 from tests.ops.program import ROOT, environment
 from tests.waiting import until
 
+INSTALLED_BYTES = 110e6
+"""With all that it needs, of which numpy has two thirds."""
+RESIDENT_BYTES = 60e6
+"""Of an agent that has nothing to do."""
 HUB = sorted(path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name != "fedyard")
 
 
@@ -79,6 +86,20 @@ def test_it_needs_six_packages_and_those_are_tested(wheel: Path) -> None:
     pinned = dict(line.split("==") for file in files for line in (ROOT / file).read_text().split() if "==" in line)
     for text in metadata_of(wheel).get_all("Requires-Dist") or []:
         assert Requirement(text).specifier.contains(pinned[Requirement(text).name]), text
+
+
+def test_it_is_light(wheel: Path) -> None:
+    """On the disk, as pip leaves it: compiled, too, which takes a third more than the sources do."""
+    taken = 0.0
+    for name in closure(dependencies_of(wheel)):
+        for file in metadata.distribution(name).files or []:
+            path = Path(str(file.locate()))
+            if path.suffix != ".pyc" and path.is_file():
+                taken += path.stat().st_size * (2.35 if path.suffix == ".py" else 1)
+    with zipfile.ZipFile(wheel) as archive:
+        taken += sum(one.file_size * (2.35 if one.filename.endswith(".py") else 1) for one in archive.infolist())
+
+    assert 60e6 < taken < INSTALLED_BYTES, f"{taken / 1e6:.1f} MB"
 
 
 @pytest.mark.parametrize(
@@ -176,7 +197,10 @@ def test_a_site_enrols_and_runs_with_it(installed: Path, world: World, tmp_path:
             [str(program), "--folder", "north", "site", "run"], cwd=tmp_path, env=environment(), stderr=output
         )
     try:
-        until(lambda: '"started"' in log.read_text() or agent.poll() is not None)
+        until(lambda: ((said := read(tmp_path / "north")) and said.lives(micros_now())) or agent.poll() is not None)
+        assert agent.poll() is None, log.read_text()
+        resident = psutil.Process(agent.pid).memory_info().rss
+        assert resident < RESIDENT_BYTES, f"an idle agent takes {resident / 1e6:.0f} MB"
     finally:
         agent.send_signal(signal.SIGTERM)
     assert agent.wait() == 0, log.read_text()
