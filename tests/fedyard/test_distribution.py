@@ -36,8 +36,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment with the wheel, and links to what it needs and what that needs. Without a network."""
-    folder = tmp_path_factory.mktemp("site") / "venv"
+    return environment_with(wheel, tmp_path_factory.mktemp("site") / "venv")
+
+
+def environment_with(wheel: Path, folder: Path) -> Path:
+    """The programs of an environment with the wheel, and links to what it needs and what that needs. No network."""
     venv.create(folder, with_pip=False)
     packages = next(folder.glob("lib/python*/site-packages"))
     for name in closure(dependencies_of(wheel)):
