@@ -22,6 +22,7 @@ _AT_DEADLINE: Mapping[AtDeadline, str] = {
     "goes_on": "then it goes on without who is late, for its quorum is there",
     "is_extended": "then, below its quorum, it waits for another such span",
     "fails": "then the run fails, if what it waits for is not there",
+    "takes_scores": "then the round is done with the scores that have come",
     "unknown": "then it goes on or fails, by its quorum",
 }
 

@@ -15,6 +15,7 @@ from fedyard.cli.listing import Listing
 from fedyard.client.client import Client
 from fedyard.wire import answers as a
 from fedyard.wire.command_line import JSON, Command, print_json
+from fedyard.wire.scoring import OF_SCORES
 
 DIGITS_SHOWN = 16
 """Of a digest; enough to tell two models apart."""
@@ -51,8 +52,9 @@ def models(folder: Folder, project: str, version: int | None, to: Path | None, a
 
 def _print(client: Client, project: a.Project, models: list[a.Model]) -> None:
     runs = {run.id: f"{run.number}.{run.attempt}" for run in client.runs(project_id=project.id)}
-    table = Listing("version", "run", "task", "round", "at", "bytes", "digest", "metrics")
+    table = Listing("version", "run", "task", "round", "at", "bytes", "digest", "best", "metrics")
     for model in models:
+        measured = model.metrics | {OF_SCORES + name: value for name, value in model.score.items()}
         table.add_row(
             str(model.version),
             f"epoch {model.epoch}" if model.run_id is None else runs.get(model.run_id, model.run_id),
@@ -61,6 +63,7 @@ def _print(client: Client, project: a.Project, models: list[a.Model]) -> None:
             model.created_at.isoformat(timespec="seconds"),
             str(model.size_bytes),
             model.digest[:DIGITS_SHOWN],
-            ", ".join(f"{name} {value:.6g}" for name, value in sorted(model.metrics.items())),
+            "*" if model.best else "",
+            ", ".join(f"{name} {value:.6g}" for name, value in sorted(measured.items())),
         )
     table.print()

@@ -14,12 +14,14 @@ from rich.text import Text
 from fedyard.actions.why import Why, requests_lines, waiting_lines, why_of
 from fedyard.cli.shown_table import ShownTable
 from fedyard.client.client import MAX_LONG_POLL_S, Client
+from fedyard.look.runs.curves import measured_of
 from fedyard.wire.answers import Round, Run, Submission, TaskRun
+from fedyard.wire.scoring import OF_SCORES
 from fedyard.wire.shown import MAX_LINE, shown
 
 _NOTHING = "·"
 _ROUND_OVER = ("completed", "failed", "cancelled")
-_WORTH_A_LINE = ("submitted", "failed", "dropped", "out")
+_WORTH_A_LINE = ("submitted", "scored", "failed", "dropped", "out")
 _FRAME_LINES = 10
 """Lines of a terminal that the table's frame, its title, what it waits for and the prompt take."""
 
@@ -50,6 +52,7 @@ def _of_task(task: TaskRun, names: Mapping[str, str]) -> Iterator[Line]:
     for here in task.rounds:
         submissions = {s.site_id: s for s in here.submissions}
         states = _states(task, here)
+        scored = {one.site_id: {OF_SCORES + name: value for name, value in one.metrics.items()} for one in here.scores}
         for site_id in sorted(states, key=lambda s: names.get(s, s)):
             submission = submissions.get(site_id)
             yield Line(
@@ -59,8 +62,8 @@ def _of_task(task: TaskRun, names: Mapping[str, str]) -> Iterator[Line]:
                 site=names.get(site_id, site_id),
                 state=states[site_id],
                 seconds=None if submission is None else _seconds(submission),
-                own={} if submission is None else submission.metrics,
-                shared=here.metrics,
+                own={**({} if submission is None else submission.metrics), **scored.get(site_id, {})},
+                shared=measured_of(here),
             )
 
 
@@ -75,14 +78,26 @@ def _states(task: TaskRun, here: Round) -> dict[str, str]:
     submitted = {s.site_id: "submitted" for s in here.submissions}
     live = {s.site_id: s.state for s in task.seats if s.round == here.number and here.state not in _ROUND_OVER}
     stayed = {s.site_id: "out" for s in task.seats if s.round <= here.number and here.state in _ROUND_OVER}
-    return {**stayed, **submitted, **live}
+    scored = {s.site_id: "scored" for s in here.scores}
+    return {**stayed, **scored, **submitted, **live}
 
 
 def print_run(run: Run, why: Why, names: Mapping[str, str], console: Console) -> None:
     """The run as it is; above it what it waits for or why it has failed, below it what else went wrong."""
     _print([why.sentence], console)
     console.print(run_table(run, names))
+    _print(_best(run), console)
     _print(why.lines, console)
+
+
+def _best(run: Run) -> Iterator[str]:
+    """The best model of each task that has a metric to tell."""
+    for task in run.tasks:
+        if task.best is not None and task.spec.best is not None:
+            yield (
+                f"{task.name}: the best model is version {task.best.model_version}, of round {task.best.round}: "
+                f"{task.spec.best.metric} {task.best.value:.6g}"
+            )
 
 
 def _print(lines: Iterable[str], console: Console) -> None:

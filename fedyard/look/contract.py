@@ -11,7 +11,7 @@ from typing import Protocol
 
 from fedyard.look.filters import span
 from fedyard.wire.plurals import counted
-from fedyard.wire.quorum import quorum_of
+from fedyard.wire.sampling import needed_of, size_of
 
 
 class Contract(Protocol):
@@ -33,6 +33,32 @@ class Contract(Protocol):
     def late(self) -> str: ...
     @property
     def too_few(self) -> str: ...
+    @property
+    def sample(self) -> float: ...
+    @property
+    def sample_of(self) -> str: ...
+    @property
+    def sample_at_least(self) -> int: ...
+    @property
+    def score_within_s(self) -> float: ...
+
+
+class Measure(Protocol):
+    """By which metric rounds are compared."""
+
+    @property
+    def metric(self) -> str: ...
+    @property
+    def mode(self) -> str: ...
+
+
+class Patience(Measure, Protocol):
+    """When a task ends early."""
+
+    @property
+    def patience(self) -> int: ...
+    @property
+    def min_delta(self) -> float: ...
 
 
 def what(model: str, rounds: int, who: str | Sequence[str], held: int) -> str:
@@ -72,6 +98,7 @@ def promises(contract: Contract, *, aggregate: bool, seats: int | None = None) -
         "wait": "With fewer at a deadline it waits for as long once more, until the run's own deadline.",
     }
     return [
+        *_draws(contract, seats),
         f"A round is done with {done}. {_needs(contract, seats)}",
         times,
         f"A site that is waited for and not heard of for {span(contract.silent_within_s)} is left out of the round.",
@@ -80,14 +107,55 @@ def promises(contract: Contract, *, aggregate: bool, seats: int | None = None) -
     ]
 
 
+def measures(
+    contract: Contract, score_every: int, rounds: int, best: Measure | None, stop_early: Patience | None
+) -> list[str]:
+    """What a task's models are measured by at the sites, and what follows from it, a sentence a rule."""
+    found = []
+    if score_every:
+        which = "each round" if score_every == 1 else f"every {score_every}th round and of the last one"
+        found.append(
+            f"The sites score the model of {which} on their own data; a round waits for that for "
+            f"{span(contract.score_within_s)} at most."
+        )
+    if best is not None:
+        found.append(f"Its best model is that of the round with the {_end(best)} {best.metric}.")
+    if stop_early is not None:
+        by = f" by more than {stop_early.min_delta:g}" if stop_early.min_delta else ""
+        word = "higher" if stop_early.mode == "max" else "lower"
+        found.append(
+            f"It ends before round {rounds} once {counted(stop_early.patience, 'round')} in a row had no {word} "
+            f"{stop_early.metric}{by} than the best one before."
+        )
+    return found
+
+
+def _end(measure: Measure) -> str:
+    return "highest" if measure.mode == "max" else "lowest"
+
+
+def _draws(contract: Contract, seats: int | None) -> list[str]:
+    """Which seats take part in a round, where not all do."""
+    if contract.sample_of == "fraction" and contract.sample >= 1:
+        return []
+    if contract.sample_of == "count":
+        some = counted(int(contract.sample), "seat")
+    else:
+        some = f"{percent(contract.sample)} of the seats, rounded up"
+    least = f" and {contract.sample_at_least} at least" if contract.sample_at_least > 1 else ""
+    now = f": {size_of(contract, seats)} of {seats} now" if seats else ""
+    return [f"Each round draws {some}{least}{now}; the others rest in it."]
+
+
 def _needs(contract: Contract, seats: int | None) -> str:
     if contract.quorum_of == "count":
         needed = f"It needs {counted(int(contract.quorum), 'seat')}"
-        return f"{needed}." if seats is None else f"{needed}; there would be {seats} now."
+        return f"{needed}." if seats is None else f"{needed}; there would be {size_of(contract, seats)} now."
+    whose = " that it draws" if _draws(contract, None) else ""
     if contract.quorum == 1:
-        return "It needs every seat."
-    needed = f"It needs {percent(contract.quorum)} of the seats, rounded up"
-    return f"{needed}." if not seats else f"{needed}: {quorum_of(contract, seats)} of {seats} now."
+        return f"It needs every seat{whose}."
+    needed = f"It needs {percent(contract.quorum)} of the seats{whose}, rounded up"
+    return f"{needed}." if not seats else f"{needed}: {needed_of(contract, seats)} of {size_of(contract, seats)} now."
 
 
 def percent(fraction: float) -> str:

@@ -13,7 +13,7 @@ _WORDS: Mapping[Tone, tuple[str, ...]] = {
     "good": (
         "accepted acknowledged active admitted aggregated checked completed confirmed current delivered deployed done",
         "enabled finished holds leads ok online ready replayed same sent serving started stored submitted succeeded",
-        "scored verified well yes",
+        "best scored verified well yes",
     ),
     "live": (
         "aggregating checking configuration live preparing reporting running selecting selection sending starting",

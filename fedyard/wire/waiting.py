@@ -2,7 +2,7 @@
 
 The law that it follows is the hub's (docs/states.md): a round's stage ends early when nobody is waited for any more
 and its quorum is there; at its deadline it goes on without the late if the quorum is there, and if not is extended or
-fails.
+fails. One that is scored is done at its deadline with the scores that have come.
 """
 
 from __future__ import annotations
@@ -13,16 +13,20 @@ from typing import Literal, TypeAlias
 
 from fedyard.wire.answers import Round, Run, Seat, TaskRun
 
-SELECTING, TRAINING, AGGREGATING = "selecting", "training", "aggregating"
+SELECTING, TRAINING, AGGREGATING, SCORING = "selecting", "training", "aggregating", "scoring"
 _THERE = {
     SELECTING: frozenset({"ready", "training", "uploading", "submitted"}),
     TRAINING: frozenset({"submitted"}),
+    SCORING: frozenset({"scored"}),
 }
 """What a stage waits for its seats to reach."""
 OUT = frozenset({"done", "failed", "dropped", "cancelled"})
 """States of a seat that nothing waits for."""
+NOT_ASKED = frozenset({"resting"})
+"""States of a live seat that has no part in the present round."""
 
-AtDeadline: TypeAlias = Literal["goes_on", "is_extended", "fails", "unknown"]
+AtDeadline: TypeAlias = Literal["goes_on", "is_extended", "fails", "unknown", "takes_scores"]
+"""takes_scores: the round is done with the scores that have come."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Waits:
     """An active task's round, and whom it waits for.
 
     round: None where none is open yet. there: how many seats have done what the stage waits for; late: those that
-    have not; out: those that it does not wait for. Who waits for the coordinator's model waits for no seat.
+    have not; out: those that it does not wait for. Those that rest in the round are none of these. Who waits for the
+    coordinator's model waits for no seat.
     whole: False for who sees its own seat alone, so that nothing follows from what is not there.
     """
 
@@ -54,16 +59,25 @@ class Waits:
     @property
     def missing(self) -> int:
         """How many seats the quorum still lacks."""
-        return 0 if self.round is None else max(0, self.round.quorum - self.there)
+        return 0 if self.round is None or self.scoring else max(0, self.round.quorum - self.there)
+
+    @property
+    def scoring(self) -> bool:
+        """Is it scores that it waits for?"""
+        return self.round is not None and self.round.state == SCORING
 
     @property
     def wanted(self) -> str:
         """The word for what seats have to reach in this stage."""
+        if self.scoring:
+            return "scored"
         return "ready" if self.round is not None and self.round.state == SELECTING else "submitted"
 
     @property
     def at_deadline(self) -> AtDeadline:
         """What becomes of the round if nothing comes until its deadline."""
+        if self.scoring:
+            return "takes_scores"
         if self.coordinator:
             return "fails"
         if not self.whole:
@@ -99,7 +113,7 @@ def _of_task(task: TaskRun, whole: bool) -> Waits:
     if here.state == AGGREGATING:
         return Waits(task, here, len(here.submissions), out=out, whole=whole)
     # a seat that has rejoined for a later round is of no count in this one
-    seats = [seat for seat in task.seats if seat.round == here.number and seat.state not in OUT]
+    seats = [seat for seat in task.seats if seat.round == here.number and seat.state not in OUT | NOT_ASKED]
     there = [seat for seat in seats if seat.state in _THERE.get(here.state, ())]
     late = tuple(seat for seat in seats if seat not in there)
     return Waits(task, here, len(there), late, out, whole)

@@ -334,6 +334,7 @@ def contracts_in_words(tasks: Sequence[TaskSpec], members: Members | None) -> li
     for task in tasks:
         seats = None if members is None else seats_of(task, members)
         promised = contract.promises(task.contract, aggregate=task.aggregate, seats=seats)
+        promised += contract.measures(task.contract, task.score_every, task.rounds, task.best, task.stop_early)
         named.setdefault(tuple(promised), []).append(task.name)
     return [ContractShown(names, sentences) for sentences, names in named.items()]
 

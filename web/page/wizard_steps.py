@@ -41,7 +41,7 @@ FIELDS: Mapping[Step, tuple[str, ...]] = {
     "people": ("joining", "sealed", "max_live_runs", "client_image", "infrastructure", "invite"),
     "review": (),
 }
-TASK_FIELDS = ("name", "model", "rounds", "parameters", "who", "after", "aggregate")
+TASK_FIELDS = ("name", "model", "rounds", "parameters", "who", "after", "aggregate", "score_every")
 WITHOUT = "-"
 """Typed for the tasks that one comes after: none."""
 MAX_TASKS = 100
@@ -194,7 +194,9 @@ def tasks_of(form: Form) -> list[TaskSpec]:
 
 def _task_of(form: Form, place: int) -> dict[str, Any]:
     said = {name: form.value(f"tasks.{place}.{name}").strip() for name in TASK_FIELDS}
-    task: dict[str, Any] = {name: said[name] for name in ("name", "model", "rounds", "who") if said[name]}
+    task: dict[str, Any] = {
+        name: said[name] for name in ("name", "model", "rounds", "who", "score_every") if said[name]
+    }
     task["aggregate"] = said["aggregate"] == "true"
     if said["parameters"]:
         task["parameters"] = _parameters(said["parameters"])
@@ -303,6 +305,8 @@ def _place_of(form: Form, detail: str) -> str:
     """The field that such a sentence is about."""
     if "quorum" in detail:
         return "contract.quorum"
+    if "a sample of" in detail:
+        return "contract.sample"
     named = [place for place in places(form) if repr(form.value(f"tasks.{place}.name").strip()) in detail]
     if not named or "circle" in detail:
         return "tasks"

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fedyard.look.runs.grid import seconds_of
-from fedyard.wire.answers import Run, TaskRun
+from fedyard.wire.answers import Round, Run, TaskRun
+from fedyard.wire.scoring import OF_SCORES
 
 GLOBAL = "global model"
 MAX_LINES = 16
@@ -56,6 +57,11 @@ def room(rounds: int) -> tuple[int, int]:
     return shown, max(MIN_LINES, min(MAX_LINES, MAX_POINTS // max(1, shown)))
 
 
+def measured_of(here: Round) -> dict[str, float]:
+    """What was measured of a round's model: by its coordinator, and with `score.` before the name at the sites."""
+    return {**here.metrics, **{OF_SCORES + metric: value for metric, value in here.score.items()}}
+
+
 def charts_of(task: TaskRun, names: Mapping[str, str]) -> list[Chart]:
     """One for each metric, in the order of their names; those of the global model first."""
     many, lines = room(len(task.rounds))
@@ -64,8 +70,11 @@ def charts_of(task: TaskRun, names: Mapping[str, str]) -> list[Chart]:
     made: dict[str, dict[int, float]] = defaultdict(dict)
     told: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
     for here in newest:
-        for metric, value in here.metrics.items():
+        for metric, value in measured_of(here).items():
             made[metric][here.number] = value
+        for score in here.scores:
+            for metric, value in score.metrics.items():
+                told[OF_SCORES + metric][score.site_id][here.number] = value
         for submission in here.submissions:
             for metric, value in submission.metrics.items():
                 told[metric][submission.site_id][here.number] = value
@@ -85,7 +94,7 @@ def compared(runs: Sequence[tuple[str, Run]]) -> list[Chart]:
     for place, (_, run) in enumerate(runs):
         for task in run.tasks:
             for here in task.rounds:
-                for metric, value in here.metrics.items():
+                for metric, value in measured_of(here).items():
                     found[task.name, metric][place][here.number] = value
     return [_compared(task, metric, of_runs, runs) for (task, metric), of_runs in sorted(found.items())]
 
@@ -126,8 +135,12 @@ def _quoted(value: object) -> str:
 def _lines(run: Run, names: Mapping[str, str]) -> Iterator[tuple[object, ...]]:
     for task in run.tasks:
         for here in task.rounds:
-            for metric, value in sorted(here.metrics.items()):
+            for metric, value in sorted(measured_of(here).items()):
                 yield task.name, here.number, "", "", _plain(metric), repr(value), "", ""
+            for score in here.scores:
+                name = _plain(names.get(score.site_id, score.site_id))
+                for metric, value in sorted(score.metrics.items()):
+                    yield task.name, here.number, score.site_id, name, OF_SCORES + metric, repr(value), "", ""
             for each in here.submissions:
                 seconds = seconds_of(each)
                 took = "" if seconds is None else repr(seconds)

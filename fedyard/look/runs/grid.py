@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from fedyard.wire.answers import Round, Seat, Submission, TaskRun
+from fedyard.wire.waiting import NOT_ASKED, SCORING
 
 ROUND_OVER: Final = frozenset({"completed", "failed", "cancelled"})
 MAX_ROUNDS = 16
@@ -18,7 +19,12 @@ MIN_COMPARED = 3
 """Submissions of a round, from which on one of them can be called slow."""
 SLOW = 1.5
 """Times the median of its round's seconds, from which on the slowest site is its straggler."""
-_TROUBLE = {"training": 0, "uploading": 0, "preparing": 0, "invited": 0, "failed": 1, "dropped": 1, "left_out": 2}
+_TROUBLE = {
+    **dict.fromkeys(("training", "uploading", "scoring", "preparing", "invited"), 0),
+    "failed": 1,
+    "dropped": 1,
+    "left_out": 2,
+}
 
 
 @dataclass(frozen=True)
@@ -94,8 +100,11 @@ def _column(task: TaskRun, here: Round) -> dict[str, Cell]:
     cells = {seat.site_id: _without_update(seat, here) for seat in task.seats}
     waits = any(cell.since is not None for site, cell in cells.items() if site not in took)
     slow = frozenset[str]() if waits else stragglers(took)
+    scoring = {seat.site_id: seat for seat in task.seats if _scores(seat, here)}
     for s in here.submissions:
         state = "left_out" if s.left_out else "submitted"
+        if not s.left_out and s.site_id in scoring:
+            state = scoring[s.site_id].state
         cells[s.site_id] = Cell(
             state,
             seconds=took.get(s.site_id),
@@ -114,7 +123,12 @@ def _without_update(seat: Seat, here: Round) -> Cell:
         return Cell(seat.state, why=seat.reason)
     if here.state in ROUND_OVER:
         return Cell("out")
-    return Cell(seat.state, since=seat.state_at)
+    return Cell(seat.state, since=None if seat.state in NOT_ASKED or _scores(seat, here) else seat.state_at)
+
+
+def _scores(seat: Seat, here: Round) -> bool:
+    """Is it asked what the round's model is worth on its data?"""
+    return here.state == SCORING and seat.round == here.number and seat.state in ("scoring", "scored")
 
 
 def seconds_of(submission: Submission) -> float | None:

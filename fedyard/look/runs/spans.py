@@ -8,6 +8,7 @@ from datetime import datetime
 
 from fedyard.look.runs.grid import Grid
 from fedyard.wire.answers import Round, TaskRun
+from fedyard.wire.waiting import SCORING
 
 COORDINATOR = "coordinator"
 MAX_SPANS = 240
@@ -67,6 +68,8 @@ def _of_site(grid: Grid, site_id: str, now: datetime) -> Iterator[Span]:
         if came is not None and came.started_at is not None and came.submitted_at is not None:
             state = "left_out" if came.left_out else "submitted"
             yield Span(here.number, state, came.started_at, max(came.started_at, came.submitted_at))
+        yield from _scoring(here, site_id, grid.task, now)
+        if came is not None:
             continue
         number, state, since = seats.get(site_id, (0, "", None))
         if number != here.number or since is None:
@@ -77,13 +80,28 @@ def _of_site(grid: Grid, site_id: str, now: datetime) -> Iterator[Span]:
             yield Span(here.number, state, here.started_at, max(here.started_at, since))
 
 
+def _scoring(here: Round, site_id: str, task: TaskRun, now: datetime) -> Iterator[Span]:
+    """What a site had to do with the round's model, from the call on."""
+    said = next((one for one in here.scores if one.site_id == site_id), None)
+    if here.stage_at is None:
+        return
+    if said is not None and said.scored_at is not None:
+        yield Span(here.number, "scored", here.stage_at, max(here.stage_at, said.scored_at))
+    elif any((s.site_id, s.round, s.state) == (site_id, here.number, "scoring") for s in task.seats):
+        yield Span(here.number, "scoring", here.stage_at, max(here.stage_at, now), live=True)
+
+
 def _aggregating(task: TaskRun, rounds: tuple[Round, ...], now: datetime) -> Iterator[Span]:
     if not task.spec.aggregate:
         return
     for here in rounds:
         if here.stage_at is None:
             continue
-        if here.state == "aggregating":
+        if here.state == SCORING or here.scores:  # then the stage is that of scoring, and before it came the model
+            came = [s.submitted_at for s in here.submissions if s.submitted_at is not None]
+            if came:
+                yield Span(here.number, "aggregated", max(came), max(*came, here.stage_at))
+        elif here.state == "aggregating":
             yield Span(here.number, "aggregating", here.stage_at, max(here.stage_at, now), live=True)
         elif here.state == "completed" and here.ended_at is not None:
             yield Span(here.number, "aggregated", here.stage_at, max(here.stage_at, here.ended_at))
