@@ -16,7 +16,7 @@ from fedyard.look.runs.grid import Cell, grid_of, stragglers
 from fedyard.look.runs.shown import SiteAbout, remedies, shown, whys_of
 from fedyard.look.runs.spans import Span, timeline_of
 from fedyard.look.runs.words import headline, told
-from fedyard.wire.answers import Contract, Round, Run, Seat, Submission, TaskRun, TaskSpec
+from fedyard.wire.answers import Contract, Round, Run, Seat, SiteScore, Submission, TaskRun, TaskSpec
 from fedyard.wire.waiting import waits_of
 
 BEGIN = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
@@ -72,6 +72,12 @@ CELLS = [
     ("failed", None, seat("a", "failed", reason="crashed"), Cell("failed", why="crashed")),
     ("completed", None, seat("a", "invited", 2), Cell("out")),
     ("completed", None, seat("a", "training"), Cell("out")),
+    ("training", None, seat("a", "resting"), Cell("resting")),
+    ("scoring", None, seat("a", "scoring"), Cell("scoring")),
+    ("scoring", {}, seat("a", "scoring"), Cell("scoring", 600.0)),
+    ("scoring", {}, seat("a", "scored"), Cell("scored", 600.0)),
+    ("scoring", {"left_out": "damaged"}, seat("a", "failed"), Cell("left_out", 600.0, why="damaged")),
+    ("completed", {}, seat("a", "scored"), Cell("submitted", 600.0)),
 ]
 
 
@@ -141,6 +147,47 @@ def test_a_timeline_has_what_each_seat_did_and_how_long_the_coordinator_aggregat
         ("Bergen", (Span(1, "submitted", at(2), at(20)), Span(2, "training", at(30), at(40), live=True))),
         ("Cork", (Span(1, "dropped", at(0), at(15)),)),
     ]
+
+
+def test_a_timeline_shows_who_scored_the_model_and_until_when() -> None:
+    said = [SiteScore(site_id="c", metrics={}, scored_at=at(24))]
+    first = round_of(1, "completed", update("a", 2, 12), stage_at=at(20), ended_at=at(25), scores=said)
+    second = round_of(2, "scoring", update("a", 30, 35), started_at=at(25), stage_at=at(37))
+    seats = [seat("a", "scoring", 2), seat("c", "scored", 2)]
+    found = timeline_of(grid_of(task_of([first, second], seats), NAMES), at(40))
+    assert found is not None
+    assert [(line.name, line.spans) for line in found.lines] == [
+        ("coordinator", (Span(1, "aggregated", at(12), at(20)), Span(2, "aggregated", at(35), at(37)))),
+        (
+            "Amsterdam",
+            (
+                Span(1, "submitted", at(2), at(12)),
+                Span(2, "submitted", at(30), at(35)),
+                Span(2, "scoring", at(37), at(40), live=True),
+            ),
+        ),
+        ("Cork", (Span(1, "scored", at(20), at(24)),)),
+    ]
+
+
+def test_scores_are_charts_and_lines_of_their_own() -> None:
+    said = [SiteScore(site_id="c", metrics={"auc": 0.5}), SiteScore(site_id="a", metrics={})]
+    rounds = [
+        round_of(1, "completed", metrics={"auc": 0.9}),
+        round_of(2, "completed", score={"auc": 0.6}, scores=said),
+    ]
+    auc, score = charts_of(task_of(rounds, []), NAMES)
+    assert (auc.metric, auc.curves) == ("auc", (Curve("global model", (0.9, None)),))
+    assert score.metric == "score.auc"
+    assert score.curves == (Curve("global model", (None, 0.6)), Curve("Cork", (None, 0.5), site_id="c"))
+    lines = list(csv.reader(io.StringIO(metrics_csv(run_of(task_of(rounds, [])), NAMES, headings=False), newline="")))
+    assert [line[1:6] for line in lines] == [
+        ["1", "", "", "auc", "0.9"],
+        ["2", "", "", "score.auc", "0.6"],
+        ["2", "c", "Cork", "score.auc", "0.5"],
+    ]
+    (chart,) = (one for one in compared([("one", run_of(task_of(rounds, [])))]) if one.metric == "score.auc")
+    assert chart.curves == (Curve("one", (0.6,), run_id="r"),)
 
 
 def test_nothing_has_a_timeline_before_it_begins() -> None:
@@ -216,6 +263,11 @@ WAITS = [
     ("training", 1, ("submitted", "training", "dropped"), "fail", 1, "b", "c", "goes_on"),
     ("training", 2, ("submitted", "failed", "dropped"), "wait", 1, "", "bc", "is_extended"),
     ("aggregating", 2, ("submitted", "submitted", "dropped"), "wait", 2, "", "c", "fails"),
+    # who rests is neither late nor out
+    ("selecting", 1, ("ready", "resting", "resting"), "fail", 1, "", "", "goes_on"),
+    ("training", 1, ("training", "resting", "resting"), "fail", 0, "a", "", "fails"),
+    ("scoring", 3, ("scored", "scoring", "dropped"), "fail", 1, "b", "c", "takes_scores"),
+    ("scoring", 1, ("scoring", "scored", "scored"), "wait", 2, "a", "", "takes_scores"),
 ]
 
 
@@ -247,6 +299,10 @@ NAMED = [
      "Round 1 of 9 of train waits for nobody: it goes on in a moment."),
     (True, "aggregating", ("submitted", "submitted", "dropped", "failed"),
      "Round 1 of 9 of train waits for the global model that Kiel makes of 2 updates."),
+    (True, "scoring", ("scored", "scoring", "dropped", "scoring"),
+     "Round 1 of 9 of train waits for Bergen and Delft: 1 seat has scored."),
+    (False, "scoring", ("scored",),
+     "Round 1 of 9 of train is scoring: your own part of it is done. Other sites' seats are not yours to see."),
     (False, "aggregating", ("submitted",), "Round 1 of 9 of train waits for the global model that Kiel makes."),
     (False, "training", ("training",),
      "Round 1 of 9 of train is training: it waits for Amsterdam. Other sites' seats are not yours to see."),

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from domain.values import Contract
-from fedyard.look.contract import percent, promises, what, when
+from domain.values import Best, Contract, StopEarly
+from fedyard.look.contract import measures, percent, promises, what, when
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,52 @@ def test_when_it_begins(after: list[str], sentence: str) -> None:
 )
 def test_what_a_round_needs(said: dict[str, Any], seats: int | None, sentence: str) -> None:
     assert promises(Contract(**said), aggregate=True, seats=seats)[0].endswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("said", "seats", "draws", "needs"),
+    [
+        (
+            {"sample": 0.2, "quorum": 0.5},
+            None,
+            "Each round draws 20 % of the seats, rounded up; the others rest in it.",
+            "It needs 50 % of the seats that it draws, rounded up.",
+        ),
+        (
+            {"sample": 0.2, "sample_at_least": 3, "quorum": 0.5},
+            10,
+            "Each round draws 20 % of the seats, rounded up and 3 at least: 3 of 10 now; the others rest in it.",
+            "It needs 50 % of the seats that it draws, rounded up: 2 of 3 now.",
+        ),
+        (
+            {"sample": 4, "sample_of": "count"},
+            None,
+            "Each round draws 4 seats; the others rest in it.",
+            "It needs every seat that it draws.",
+        ),
+    ],
+)
+def test_which_seats_a_round_draws(said: dict[str, Any], seats: int | None, draws: str, needs: str) -> None:
+    first, second, *_ = promises(Contract(**said), aggregate=True, seats=seats)
+    assert first == draws
+    assert second.endswith(needs)
+
+
+def test_what_models_are_measured_by() -> None:
+    assert measures(Contract(), 0, 9, None, None) == []
+    stop = StopEarly("score.auc", patience=3, min_delta=0.01)
+    assert measures(Contract(score_within_s=90), 5, 9, Best("loss", "min"), stop) == [
+        (
+            "The sites score the model of every 5th round and of the last one on their own data; a round waits for "
+            "that for 1 min 30 s at most."
+        ),
+        "Its best model is that of the round with the lowest loss.",
+        (
+            "It ends before round 9 once 3 rounds in a row had no higher score.auc by more than 0.01 than the best "
+            "one before."
+        ),
+    ]
+    assert measures(Contract(), 1, 9, None, None)[0].startswith("The sites score the model of each round on")
 
 
 def test_a_contract_in_words() -> None:

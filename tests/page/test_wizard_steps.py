@@ -21,6 +21,7 @@ GOOD = typed(
 HIDDEN = "holds the character U+202E; line feed and tab are the only ones of its kind"
 SLUG = "small letters, digits and _ . - alone, beginning with a letter; 64 at most"
 NO_FRACTION = "task 'train': a quorum of 1.5 is no fraction; use at most 1, or quorum_of count"
+NO_SAMPLE = "task 'train': a sample of 1.5 is no fraction; use at most 1, or sample_of count"
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,9 @@ NO_FRACTION = "task 'train': a quorum of 1.5 is no fraction; use at most 1, or q
         ),
         ("tasks", {"tasks.0.after": "No Name"}, {"tasks.0.after": "names of tasks, with commas between them"}),
         ("contract", {"contract.quorum": "1.5"}, {"contract.quorum": NO_FRACTION}),
+        ("contract", {"contract.sample": "1.5"}, {"contract.sample": NO_SAMPLE}),
+        ("contract", {"contract.sample_at_least": "0"}, {"contract.sample_at_least": "a whole number, 1 or more"}),
+        ("tasks", {"tasks.0.score_every": "-1"}, {"tasks.0.score_every": "a whole number, 0 or more"}),
         ("contract", {"contract.quorum": "0"}, {"contract.quorum": "a number above 0"}),
         ("contract", {"contract.train_within_s": "0.5"}, {"contract.train_within_s": "a number, 1 or more"}),
         (

@@ -268,7 +268,7 @@ def _flaws_of_tasks(form: Form) -> dict[str, str]:
     for place in places(form):
         prefix = f"tasks.{place}."
         found |= _flaws(form, NewTask, ("name",), prefix, patterns="tasks.name")
-        found |= _flaws(form, NewTask, ("model", "rounds", "who"), prefix)
+        found |= _flaws(form, NewTask, ("model", "rounds", "who", "score_every"), prefix)
         try:
             _parameters(form.value(f"{prefix}parameters").strip() or "{}")
         except ValueError as error:
