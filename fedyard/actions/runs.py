@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from fedyard.clock import micros_now
 from fedyard.wire.answers import Project, Run, StartedRun, TaskSpec
 from fedyard.wire.comparing import compared
 from fedyard.wire.durable import write_whole
-from fedyard.wire.own import tasks_of_run
+from fedyard.wire.own import meant_by_none, tasks_of_run
 
 FIRST_MODELS = "first-models"
 """The folder in the site's own."""
@@ -128,24 +128,51 @@ def _kept(folder: Folder, state: State, project_id: str, task: str, file: Path) 
     return id
 
 
+def first_models_said(tasks: Sequence[TaskSpec], said: Sequence[str]) -> dict[str, Path]:
+    """`train=model.npz`, or `model.npz` where one task alone aggregates. Raises `UsageError`."""
+    found: dict[str, Path] = {}
+    for one in said:
+        name, equals, file = one.partition("=")
+        if not equals or name not in [task.name for task in tasks]:
+            name, file = only_one(tasks, one), one
+        if not Path(file).is_file():
+            raise UsageError(f"{file}: there is no such file to begin with")
+        found[name] = Path(file)
+    return found
+
+
+def only_one(tasks: Sequence[TaskSpec], what: str) -> str:
+    """The task that begins with a first model where none is named. Raises `UsageError` where that is not clear."""
+    try:
+        return meant_by_none([task for task in tasks if task.aggregate] or tasks)
+    except ValueError as error:
+        raise UsageError(f"{what}: {error}") from None
+
+
 @dataclass(frozen=True)
 class Differing:
     """A task of a run that this site's people have not given. changed: what differs from the project's, in words."""
 
     task: str
     changed: Sequence[str]
+    digest: str
 
 
 def unknown_tasks(folder: Folder, client: Client, run: Run) -> list[Differing]:
     """The tasks of a run that this site's agent, which coordinates it, would not take part in. Raises `UsageError`."""
     if run.coordinator_site_id != folder.site_id():
         raise UsageError(f"run {run.id} is coordinated by another site; its tasks are that site's to accept")
-    ours = _own_tasks(folder, run.project_id)
-    shown = {task.name: task for task in client.project(run.project_id).tasks}
+    return differing_tasks(run, client.project(run.project_id), _own_tasks(folder, run.project_id))
+
+
+def differing_tasks(run: Run, project: Project, ours: Collection[str]) -> list[Differing]:
+    """ours: digests of the tasks that this site gave to the project; where it gave none it accepts all."""
+    shown = {task.name: task for task in project.tasks}
+    digests = [(task, task_digest(task.spec)) for task in run.tasks]
     return [
-        Differing(task.name, differences(shown.get(task.name), task.spec))
-        for task in run.tasks
-        if ours and task_digest(task.spec) not in ours
+        Differing(task.name, differences(shown.get(task.name), task.spec), digest)
+        for task, digest in digests
+        if ours and digest not in ours
     ]
 
 

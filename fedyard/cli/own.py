@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -11,7 +10,7 @@ import click
 from fedyard.actions.site import UsageError
 from fedyard.cli.common import complain
 from fedyard.wire.answers import TaskSpec
-from fedyard.wire.own import meant_by_none, parameters_said, rounds_said, unheard_of
+from fedyard.wire.own import parameters_said, rounds_said, unheard_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,20 +43,4 @@ def own_of(
         raise UsageError(str(error)) from None
     for sentence in unheard_of(found[0], tasks):
         complain(sentence)
-    return found
-
-
-def first_models_of(tasks: Sequence[TaskSpec], said: Sequence[str]) -> dict[str, Path]:
-    """`train=model.npz`, or `model.npz` where one task alone aggregates. Raises `UsageError`."""
-    found: dict[str, Path] = {}
-    for one in said:
-        name, equals, file = one.partition("=")
-        if not equals or name not in [task.name for task in tasks]:
-            try:
-                name, file = meant_by_none([task for task in tasks if task.aggregate] or tasks), one
-            except ValueError as error:
-                raise UsageError(f"--first-model {one}: {error}") from None
-        if not Path(file).is_file():
-            raise UsageError(f"--first-model {file}: there is no such file")
-        found[name] = Path(file)
     return found

@@ -8,14 +8,14 @@ import click
 import msgspec
 
 from fedyard.actions.naming import names_of, project_named, run_named
-from fedyard.actions.runs import Own
+from fedyard.actions.runs import Own, first_models_said
 from fedyard.actions.runs import start as begin
 from fedyard.actions.why import why_lines, why_of
 from fedyard.agent.site import Folder
 from fedyard.cli.common import client_of
 from fedyard.cli.comparing import accept, compare
 from fedyard.cli.listing import Listing, terminal
-from fedyard.cli.own import first_models_of, own_fields, own_of
+from fedyard.cli.own import own_fields, own_of
 from fedyard.client.client import MAX_LONG_POLL_S, Client
 from fedyard.wire.command_line import JSON, Command, Group, print_json
 from fedyard.wire.plurals import counted
@@ -51,7 +51,7 @@ def start(
     client = client_of(folder)
     found = project_named(client, project)
     parameters, how_many = own_of(found.tasks, said_of_tasks, rounds)
-    own = Own(parameters, how_many, first_models_of(found.tasks, first), initial, version)
+    own = Own(parameters, how_many, first_models_said(found.tasks, first), initial, version)
     run = begin(folder, client, found, queue=queue, own=own)
     print(f"run {project}/{run.number} is {run.state} ({run.id})")
     if run.requests_waiting:

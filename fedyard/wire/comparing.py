@@ -48,6 +48,13 @@ def compared(runs: Sequence[Sequence[msgspec.Struct]]) -> list[Row]:
     return rows
 
 
+def run_settings(run: Sequence[msgspec.Struct], *project: Sequence[msgspec.Struct]) -> list[Row]:
+    """Parameters and rounds of a run's tasks; with its project's tasks beside what that has now."""
+    names = {getattr(task, "name", "") for task in run}
+    rows = compared([run, *project])
+    return [row for row in rows if row.task in names and (row.parameter or row.name in ("rounds", "initial"))]
+
+
 def _flat(task: Mapping[str, Any]) -> dict[tuple[bool, str], str]:
     """(is it a parameter, its name) -> its value."""
     found: dict[tuple[bool, str], str] = {}

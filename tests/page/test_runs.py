@@ -82,9 +82,32 @@ def test_a_run_is_started_and_a_form_that_is_sent_twice_starts_one(scene: Scene)
     assert deadline - began == timedelta(hours=2.5)
 
 
+def test_a_run_is_started_with_parameters_of_its_own_and_put_beside_another(scene: Scene) -> None:
+    browser = looker(scene, "coordinator")
+    form = browser.get(f"/page/runs/start?project={scene.names['project']}").get_data(as_text=True)
+    assert "What the tasks have now" in form
+    own = {"parameters": "train.fresh = 0.1\ntrain.unit = mm", "rounds": "train = 7", "queue": "true"}
+    started = browser.post("/page/runs/start", {"project_id": scene.names["project"], "finish_within_h": "2", **own})
+    run = led_to(started).rpartition("/")[2]
+    train = next(task for task in api(scene).get(f"/v1/runs/{run}").get_json()["tasks"] if task["name"] == "train")
+    assert (train["spec"]["parameters"]["fresh"], train["spec"]["parameters"]["unit"]) == (0.1, "mm")
+    assert train["spec"]["rounds"] == 7
+    shown = browser.get(f"/page/runs/{run}").get_data(as_text=True)
+    assert "3 of them are not as the project has them now" in shown
+    beside = browser.get(f"/page/runs/{run}/compare?a={scene.names['run_succeeded']}").get_data(as_text=True)
+    assert "In what they differ" in beside
+    rows = beside.split("In what they differ")[1].split("</table>")[0]
+    assert rows.count("<tr>") == 4  # headings, fresh, unit and rounds
+    assert "<code>train.fresh</code>" in rows
+
+
 @pytest.mark.parametrize(
     ("form", "status", "sentence", "field"),
     [
+        ({"parameters": "fresh", "finish_within_h": "2"}, 422, "train.learning_rate=0.1", "parameters"),
+        ({"parameters": "trian.fresh=1", "finish_within_h": "2"}, 422, "begins with no task", "parameters"),
+        ({"rounds": "many", "finish_within_h": "2"}, 422, "how many rounds", "rounds"),
+        ({"initial": "trian", "queue": "true", "finish_within_h": "2"}, 422, "no task", "parameters"),
         ({"project_id": "", "finish_within_h": "2"}, 422, "Choose a project.", "project_id"),
         ({"finish_within_h": "soon"}, 400, "finish_within_s", "finish_within_h"),
         ({"finish_within_h": "2"}, 409, "start with queue: true", None),

@@ -7,6 +7,7 @@ from flask import Response
 from fedyard.look.forms import Form
 from fedyard.look.runs.curves import MAX_POINTS, compared
 from fedyard.wire import answers
+from fedyard.wire.comparing import compared as settings
 from storage.views import projects, runs
 from storage.views.resources import RunHead
 from storage.views.sight import Paging
@@ -42,8 +43,10 @@ def compare(call: Call) -> Response:
         run=run,
         runs=chosen,
         names=names,
+        heads=[names[one.id] for one in chosen],
         project=projects.names_of(call.web.database, call.caller.subject, [run.project_id]).get(run.project_id),
         charts=compared([(names[one.id], one) for one in chosen]),
+        settings=[row for row in settings([[task.spec for task in one.tasks] for one in chosen]) if row.differs],
         others=[("", "none"), *((one.id, f"{name_of(one.number, one.attempt)}: {one.state}") for one in others)],
         form=Form.of(a=call.query.a, b=call.query.b, c=call.query.c),
         at=f"{WHERE}/runs/{ident}",

@@ -12,6 +12,7 @@ from flask import Response
 from msgspec import UNSET, UnsetType
 
 from domain.ids import is_id
+from domain.values import TaskSpec
 from fedyard.look.forms import Form
 from fedyard.look.runs import drawn
 from fedyard.look.runs.curves import metrics_csv, room
@@ -20,6 +21,8 @@ from fedyard.look.runs.shown import SiteAbout, late_in, names_in, shown, whys_of
 from fedyard.look.runs.words import told
 from fedyard.wire import answers
 from fedyard.wire.causes import first_cause
+from fedyard.wire.comparing import run_settings
+from fedyard.wire.own import parameters_said, rounds_said
 from fedyard.wire.times import SECOND
 from storage.views import events, models, projects, runs, sites, workloads
 from storage.views.resources import Model, Project, RunHead, Site
@@ -220,6 +223,7 @@ def _facts(call: Call, run: answers.Run, last: int | None) -> dict[str, Any]:
     web, subject, now = call.web, call.caller.subject, call.web.hub.clock.now()
     progress = runs.progress_of(web.database, subject, run.id)
     past = progress is None or progress.past
+    project = projects.project(web.database, subject, run.project_id)
     late = late_in(run)
     known = sites.sites_named(web.database, subject, [*late, run.coordinator_site_id])
     held = workloads.not_begun(web.database, late)
@@ -238,7 +242,8 @@ def _facts(call: Call, run: answers.Run, last: int | None) -> dict[str, Any]:
     return {
         "run": run,
         "shown": seen,
-        "project": projects.names_of(web.database, subject, [run.project_id]).get(run.project_id),
+        "project": None if project is None else project.name,
+        "settings": [] if project is None else run_settings([task.spec for task in run.tasks], project.tasks),
         "events": events.newest_of_run(web.database, subject, run.id, limit=EVENTS_SHOWN, past=past),
         "models": _models(call, run),
         "drawn": drawn,
@@ -310,7 +315,19 @@ def read_metrics(call: Call) -> Response:
 def begin(call: Call) -> Response:
     """The form that starts one."""
     form = Form.of(project_id=given(call.query.project), finish_within_h=168)
-    return page(call, "runs/start.html", form=form, projects=_coordinated(call))
+    return page(call, "runs/start.html", form=form, **_to_start(call, form))
+
+
+def _to_start(call: Call, form: Form) -> dict[str, Any]:
+    """settings: what the tasks of the chosen project have now, for who wants something else."""
+    chosen = _chosen(call, form)
+    rows = [] if chosen is None else run_settings(chosen.tasks)
+    return {"projects": _coordinated(call), "chosen": chosen, "settings": rows}
+
+
+def _chosen(call: Call, form: Form) -> Project | None:
+    ident = form.value("project_id")
+    return projects.project(call.web.database, call.caller.subject, ident) if is_id(ident) else None
 
 
 def _coordinated(call: Call) -> list[tuple[str, str]]:
@@ -330,16 +347,33 @@ def start(call: Call) -> Response:
     project = form.value("project_id")
     if not is_id(project):
         form = form.with_error("project_id", "Choose a project.")
-        return page(call, "runs/start.html", status=422, form=form, projects=_coordinated(call))
-    acted = act(call, _START, {"project_id": project}, {**form.body("queue"), **_within(form)})
+        return page(call, "runs/start.html", status=422, form=form, **_to_start(call, form))
+    chosen = _chosen(call, form)
+    own, wrong = _own(form, [] if chosen is None else chosen.tasks)
+    if wrong is not None:
+        return page(call, "runs/start.html", status=422, form=wrong, **_to_start(call, form))
+    acted = act(call, _START, {"project_id": project}, {**form.body("queue", "model_version"), **_within(form), **own})
     return acted_or_shown(
         call,
         acted,
         to=f"{WHERE}/runs/{{id}}",
         template="runs/start.html",
-        fields={"finish_within_s": "finish_within_h"},
-        projects=_coordinated(call),
+        fields={"finish_within_s": "finish_within_h", "tasks": "parameters"},
+        **_to_start(call, form),
     )
+
+
+def _own(form: Form, tasks: list[TaskSpec]) -> tuple[dict[str, object], Form | None]:
+    """What the run is to have of its own, as a body has it; or the form with what is wrong with it."""
+    own: dict[str, object] = {}
+    for name, read in (("parameters", parameters_said), ("rounds", rounds_said)):
+        said = [line.strip() for line in form.value(name).splitlines() if line.strip()]
+        try:
+            own |= {name: read(said, tasks)} if said else {}
+        except ValueError as error:
+            return {}, form.with_error(name, f"{error}.")
+    initial = form.value("initial").replace(",", " ").split()
+    return own | ({"initial": initial} if initial else {}), None
 
 
 def _within(form: Form) -> dict[str, object]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 
 from fedyard.actions import projects as actions
+from fedyard.actions.runs import Own, only_one
 from fedyard.actions.runs import start as begin
 from fedyard.actions.site import UsageError
 from fedyard.agent.consents import Consent, Wanted, parse_coordinator
@@ -21,10 +24,13 @@ from fedyard.portal.desk import Answer, Desk, Done, Page, Visit, Wrong
 from fedyard.sealed.keys import fingerprint, words
 from fedyard.sealed.trust import Pin
 from fedyard.wire.answers import Membership, Model, Project, Run, TaskSpec
+from fedyard.wire.own import parameters_said, rounds_said
 from fedyard.wire.plurals import counted
 from fedyard.wire.statements import hex_groups
 
 T = TypeVar("T")
+ZIP = b"PK"
+"""How an .npz begins."""
 SHOWN = 20
 """Of a project's models and runs."""
 EXAMPLE = """[
@@ -260,10 +266,33 @@ def decline(visit: Visit) -> Answer:
 def start(visit: Visit) -> Answer:
     desk, client = visit.desk, visit.desk.client()
     project = client.project(visit.path["project_id"])
-    run = begin(desk.folder, client, project, queue=visit.form.has("queue", "true"), key=visit.key)
+    with tempfile.TemporaryDirectory(dir=desk.folder.path) as spool:
+        own = _own(visit, project.tasks, Path(spool))
+        run = begin(desk.folder, client, project, queue=visit.form.has("queue", "true"), own=own, key=visit.key)
     more = counted(run.requests_waiting, "site has", "sites have") if run.requests_waiting else ""
     waits = f" {more} asked to join and will take no part until let in." if more else ""
     return Done(f"/runs/{run.id}", f"Run {run.number} is {run.state}.{waits}")
+
+
+def _own(visit: Visit, tasks: Sequence[TaskSpec], spool: Path) -> Own:
+    """What the run shall have of its own, as the form says it. Raises `Wrong`."""
+    form, said = visit.form, {"parameters": parameters_said, "rounds": rounds_said}
+    read: dict[str, Any] = {}
+    for name, meant in said.items():
+        lines = [line.strip() for line in form.value(name).splitlines() if line.strip()]
+        try:
+            read[name] = meant(lines, tasks)
+        except ValueError as error:
+            raise Wrong(name, f"{error}.") from None
+    version, task = form.value("model_version").strip(), form.value("first_task").strip()
+    if version and not version.isdecimal():
+        raise Wrong("model_version", "a number, as in the list of the project's models")
+    first: dict[str, Path] = {}
+    if visit.file is not None:
+        file = spool / ("first.npz" if visit.file.startswith(ZIP) else "first.bin")
+        file.write_bytes(visit.file)
+        first = {task or only_one(tasks, "a file to begin with"): file}
+    return Own(read["parameters"], read["rounds"], first, model_version=int(version) if version else None)
 
 
 def accept_tasks(visit: Visit) -> Answer:

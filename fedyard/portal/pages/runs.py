@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
 import msgspec
 
 from fedyard.actions.logs import piece_opened
-from fedyard.actions.site import courier_of
+from fedyard.actions.runs import Differing, differing_tasks
+from fedyard.actions.runs import accept as agree
+from fedyard.actions.site import UsageError, courier_of
+from fedyard.agent.contract import task_digest
 from fedyard.agent.state import Egress
 from fedyard.client.client import Client
 from fedyard.look.runs import drawn
@@ -20,6 +23,7 @@ from fedyard.portal.desk import Answer, Done, Page, Unchanged, Visit
 from fedyard.sealed.errors import SealError
 from fedyard.wire.answers import Event, Round, Run, Submission, TaskRun
 from fedyard.wire.causes import first_cause
+from fedyard.wire.comparing import Row, run_settings
 from fedyard.wire.shown import MAX_LINE, shown
 from fedyard.wire.times import SECOND
 
@@ -32,7 +36,11 @@ PIECES = 50
 
 @dataclass(frozen=True)
 class RunHere:
-    """One run as this site sees it. own: this site coordinates it. left: what this site has sent for it."""
+    """One run as this site sees it. own: this site coordinates it. left: what this site has sent for it.
+
+    settings: what its tasks have, beside what the project has now. unknown: tasks that this site, which coordinates it,
+    has not given.
+    """
 
     run: Run
     project: str
@@ -40,6 +48,8 @@ class RunHere:
     seen: RunShown
     left: Sequence[Egress]
     names: Mapping[str, str]
+    settings: Sequence[Row] = ()
+    unknown: Sequence[Differing] = ()
 
 
 @dataclass(frozen=True)
@@ -91,8 +101,13 @@ def _shown(visit: Visit, client: Client, run: Run, events: Sequence[Event]) -> R
     desk = visit.desk
     names = desk.names()
     left = desk.state().egress.latest(SHOWN, run_id=run.id)
-    project = desk.projects().get(run.project_id) or client.project(run.project_id).name
-    return run_here(run, project, names, events, left, desk.folder.site_id(), desk.now())
+    project = client.project(run.project_id)
+    here = run_here(run, project.name, names, events, left, desk.folder.site_id(), desk.now())
+    return replace(
+        here,
+        settings=run_settings([task.spec for task in run.tasks], project.tasks),
+        unknown=differing_tasks(run, project, desk.state().runs.own_tasks(run.project_id)) if here.own else [],
+    )
 
 
 def run_here(
@@ -187,3 +202,17 @@ def restart(visit: Visit) -> Answer:
     start_from: Literal["reached", "start"] = "start" if visit.form.value("from") == "start" else "reached"
     run = visit.desk.client().restart_run(visit.path["run_id"], start_from, key=visit.key)
     return Done(f"/runs/{run.id}", f"Attempt {run.attempt} of run {run.number} is {run.state}.")
+
+
+def accept(visit: Visit) -> Answer:
+    """As `fedyard run accept`: what the run has of its own is what this site's people want."""
+    desk, client = visit.desk, visit.desk.client()
+    run = client.run(visit.path["run_id"])
+    if run.coordinator_site_id != desk.folder.site_id():
+        raise UsageError("this run is coordinated by another site; its tasks are that site's to accept")
+    shown_then = set(visit.form.all("digest"))
+    if {task_digest(task.spec) for task in run.tasks} - desk.state().runs.own_tasks(run.project_id).keys() - shown_then:
+        raise UsageError("the run shows other tasks than it did when this page was made: look at them again")
+    agree(desk.folder, run)
+    over = " Restart it: it has ended." if run.finished else ""
+    return Done(f"/runs/{run.id}", f"This site's agent takes part in such tasks from now on.{over}")

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+from fedyard.actions.projects import remember
 from fedyard.agent.site import Folder
 from fedyard.clock import micros_now
 from fedyard.look.forms import Form
@@ -23,7 +24,7 @@ from fedyard.portal.table import FORMS, PAGES
 from fedyard.sealed.keys import fingerprint, words
 from fedyard.wire.times import SECOND
 from tests.fedyard.portal.browsing import BASE, Browser, said
-from tests.fedyard.world import TASKS, SiteProcess, World
+from tests.fedyard.world import TASKS, SiteProcess, World, project_of
 from tests.waiting import until
 
 EVIL = "<script>alert(1)</script>"
@@ -408,3 +409,28 @@ def test_a_damaged_site_toml_is_told_and_ends_nothing(sites, tmp_path) -> None:
         (folder.path / "site.toml").write_text("hub = ")
         answer = browser.get("/policy")
         assert (answer.status_code, "site.toml" in answer.text) == (409, True)
+
+
+def test_a_run_has_parameters_of_its_own_and_those_that_others_gave_are_accepted(sites, north: Browser) -> None:
+    site = sites[0]
+    project = project_of([site], parameters={"speed": 1})
+    remember(site.folder, project.id, site.client.project(project.id).tasks)
+    wrong = north.post(f"/projects/{project.id}/start", {"parameters": "nonsense"})
+    assert (wrong.status_code, 'id="f-parameters-error"' in wrong.text) == (422, True)
+    place = north.done(f"/projects/{project.id}/start", parameters="speed = 0.5\nunit = mm", rounds="train = 3")
+    spec = site.client.run(place.rpartition("/")[2]).tasks[0].spec
+    assert (spec.parameters, spec.rounds) == ({"speed": 0.5, "unit": "mm"}, 3)
+    shown = said(north.text(place))
+    assert "3 of them are not as the project has them now" in shown
+    assert "Not given by this site" not in shown
+    until(lambda: site.client.run(place.rpartition("/")[2]).finished)  # one site's update alone is made no model of
+    other = site.client.start_run(project.id, parameters={"train": {"speed": 9, EVIL: 1}})
+    page = north.text(f"/runs/{other.id}")
+    assert "Not given by this site" in said(page)
+    assert "speed: 1 -> 9" in said(page)
+    assert EVIL not in page
+    digest = re.search(r'name="digest" value="(\w+)"', page)
+    assert digest is not None
+    assert north.post(f"/runs/{other.id}/accept", {"digest": "0" * 64}).status_code >= 400
+    north.done(f"/runs/{other.id}/accept", digest=digest[1])
+    assert "Not given by this site" not in said(north.text(f"/runs/{other.id}"))
