@@ -107,7 +107,7 @@ def test_a_run_is_started_with_parameters_of_its_own_and_put_beside_another(scen
         ({"parameters": "fresh", "finish_within_h": "2"}, 422, "train.learning_rate=0.1", "parameters"),
         ({"parameters": "trian.fresh=1", "finish_within_h": "2"}, 422, "begins with no task", "parameters"),
         ({"rounds": "many", "finish_within_h": "2"}, 422, "how many rounds", "rounds"),
-        ({"initial": "trian", "queue": "true", "finish_within_h": "2"}, 422, "no task", "parameters"),
+        ({"initial": "trian", "queue": "true", "finish_within_h": "2"}, 422, "no task", None),
         ({"project_id": "", "finish_within_h": "2"}, 422, "Choose a project.", "project_id"),
         ({"finish_within_h": "soon"}, 400, "finish_within_s", "finish_within_h"),
         ({"finish_within_h": "2"}, 409, "start with queue: true", None),

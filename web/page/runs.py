@@ -358,7 +358,7 @@ def start(call: Call) -> Response:
         acted,
         to=f"{WHERE}/runs/{{id}}",
         template="runs/start.html",
-        fields={"finish_within_s": "finish_within_h", "tasks": "parameters"},
+        fields={"finish_within_s": "finish_within_h"},
         **_to_start(call, form),
     )
 
