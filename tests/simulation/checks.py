@@ -45,6 +45,7 @@ _WRITTEN_ONCE = (
     r.KeyStatement,
     r.LogPiece,
     r.Model,
+    r.Score,
     r.ArtifactDeclaration,
 )
 _SITE_MOVES = {(before, after) for (before, _), after in dict(SITE).items()}

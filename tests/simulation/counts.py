@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 
+import msgspec
+
 from domain import records as r
-from domain.states import RUN_FINAL, ArtifactState, KeyState, RoundState
+from domain.states import RUN_FINAL, ArtifactState, KeyState, RoundState, TaskRunState
+from domain.values import TaskSpec
 from tests.simulation.copy import Copy
 from tests.simulation.world import Broken
 
 _BEFORE_ITS_END = (RoundState.TRAINING, RoundState.AGGREGATING)
+
+
+def _value(metric: str, here: r.Round) -> float | None:
+    """Of the coordinator's metrics, or of the sites' mean."""
+    said = here.score_json if metric.startswith("score.") else here.metrics_json
+    return msgspec.json.decode(said, type=dict[str, float]).get(metric.removeprefix("score."))
+
+
+def _ended(task: r.TaskRun) -> bool:
+    """Otherwise than by its rounds."""
+    return task.state in (TaskRunState.FAILED, TaskRunState.CANCELLED)
 
 
 class Counts(Copy):
@@ -25,6 +40,8 @@ class Counts(Copy):
             self._needed()
         if self._fresh[r.Model] or self._fresh[r.Event]:
             self._models()
+        if self._world.scores:
+            self._measured()
         if self._fresh[r.SiteKey]:
             self._keys()
 
@@ -86,10 +103,75 @@ class Counts(Copy):
         rounds = {
             (one.run_id, seqs[one.task_run_id], one.number, one.model_message_id)
             for one in self.every(r.Round)
-            if one.state == RoundState.COMPLETED and one.model_message_id is not None
+            if one.state in (RoundState.SCORING, RoundState.COMPLETED) and one.model_message_id is not None
         }
         if made != rounds:
             raise Broken(f"models without a completed round, or such rounds without a model: {sorted(made ^ rounds)}")
+
+    def _measured(self) -> None:
+        """What scores come to, which model is the best one, and when a task has stopped early: counted anew."""
+        for task in (one for one in self.every(r.TaskRun) if one.run_id in self._touched):
+            rounds = sorted(
+                (one for one in self.every(r.Round) if one.task_run_id == task.id), key=lambda one: one.number
+            )
+            spec = msgspec.json.decode(task.spec_json, type=TaskSpec)
+            done = [one for one in rounds if one.state == RoundState.COMPLETED]
+            for here in done:
+                self._score(here)
+            self._best(task, spec, done)
+            self._stopped(task, spec, rounds)
+
+    def _score(self, here: r.Round) -> None:
+        """The mean of what the sites said of this round's model, and of nothing else."""
+        said = [
+            msgspec.json.decode(one.metrics_json, type=dict[str, float])
+            for one in self.every(r.Score)
+            if (one.task_run_id, one.round) == (here.task_run_id, here.number)
+        ]
+        mean = dict[str, float]()
+        for name in sorted({name for one in said for name in one}):
+            those = [one for one in said if name in one]
+            weights = [one.get("samples", 0.0) for one in those]
+            if not all(weights):
+                weights = [1.0] * len(those)
+            total = sum(weight * one[name] for weight, one in zip(weights, those, strict=True)) / sum(weights)
+            mean[name] = sum(one[name] for one in those) if name == "samples" else total
+        found = msgspec.json.decode(here.score_json, type=dict[str, float])
+        if found.keys() != mean.keys() or any(not math.isclose(found[name], mean[name]) for name in mean):
+            raise Broken(f"round {here.number} of run {here.run_id} has the score {found}, and {said} was said of it")
+
+    @staticmethod
+    def _best(task: r.TaskRun, spec: TaskSpec, done: list[r.Round]) -> None:
+        """The first of those rounds whose metric no other one exceeds."""
+        if spec.best is None:
+            return
+        sign = 1 if spec.best.mode == "max" else -1
+        values = {one.number: _value(spec.best.metric, one) for one in done if one.model_version is not None}
+        known = {number: sign * value for number, value in values.items() if value is not None}
+        best = min((number for number in known if known[number] == max(known.values())), default=None)
+        version = next((one.model_version for one in done if one.number == best), None)
+        if (task.best_round, task.best_version) != (best, version):
+            raise Broken(f"task {task.seq} of run {task.run_id} says {task}, and its best round is {best} of {known}")
+
+    @staticmethod
+    def _stopped(task: r.TaskRun, spec: TaskSpec, rounds: list[r.Round]) -> None:
+        """A round is opened only as long as patience lasts, and a task stops early only when it is over."""
+        stop, best, without = spec.stop_early, None, 0
+        if stop is None:
+            return
+        sign = 1 if stop.mode == "max" else -1
+        for here in rounds:
+            if without >= stop.patience:
+                raise Broken(
+                    f"round {here.number} of run {task.run_id} was opened after {without} without a better one"
+                )
+            value = _value(stop.metric, here) if here.state == RoundState.COMPLETED else None
+            if value is not None:
+                without = 0 if best is None or sign * value > best else without + 1
+                best = sign * value if without == 0 else best
+        early = task.state == TaskRunState.SUCCEEDED and task.reason == "stopped_early"
+        if early != (without >= stop.patience and rounds[-1].number < spec.rounds and not _ended(task)):
+            raise Broken(f"task {task.seq} of run {task.run_id} is {task.state} ({task.reason}) after {without} rounds")
 
     def _keys(self) -> None:
         """Epochs are counted without gaps; none but the newest is current."""

@@ -250,7 +250,10 @@ class Site(Recovering):
             payload = Payload(("model",), model.encode(), "members", self._place(entry, "model"))
             payload.large = self.world.chance.random() < 0.4
             carried: dict[str, Any] = {"project": entry["project_id"], "payloads": [payload]}
-            self.send("aggregated", "POST", path, self._left_out(entry), seat=(entry["run_id"], 0), **carried)
+            body = self._left_out(entry)
+            if self.world.scores:
+                body["metrics"] = {"auc": self.world.chance.choice((0.5, 0.6, 0.7))}
+            self.send("aggregated", "POST", path, body, seat=(entry["run_id"], 0), **carried)
 
     def _left_out(self, entry: dict[str, Any]) -> dict[str, Any]:
         """Now and then an update does not open; now and then that of a site that sent none."""
@@ -260,6 +263,16 @@ class Site(Recovering):
         if self.world.chance.random() < 0.1:
             sites.append(self.id)
         return {"left_out": [{"site_id": self.world.chance.choice(sites), "reason": "seal_damaged"}]}
+
+    def _on_score(self, entry: dict[str, Any]) -> None:
+        """A seat that rests hears of its run by this first."""
+        chance = self.world.chance
+        self.disk.reports[entry["run_id"], entry["task_seq"]] = entry["facts"]["report_seq"]
+        if self.world.whim(0.1):
+            self._report(entry, "scored", reason="no test data")
+        elif not self.world.whim(0.1):
+            said = {"auc": chance.choice((0.5, 0.6, 0.7)), "samples": float(chance.randint(1, 9))}
+            self._report(entry, "scored", metrics=said if chance.random() < 0.8 else {"auc": said["auc"]})
 
     def _on_round_completed(self, _: dict[str, Any]) -> None:
         """It tidies up too early: the newest model is still needed, unless that was the last round."""
@@ -312,13 +325,14 @@ class Site(Recovering):
             self._meddle()
         elif self.boss and self.disk.project is None:
             if not any(out.what == "project" for out in self.disk.outgoing):
-                body = {
+                body: dict[str, Any] = {
                     "name": f"project of {self.name}",
                     "joining": "open",
                     "sealed": chance.choice(("optional", "required")),
                     "tasks": self.world.tasks(self.name),
                 }
                 self.world.shape(self.id, body)
+                self.world.measure(self.name, body["tasks"])
                 self.send(
                     "project",
                     "POST",
@@ -372,7 +386,8 @@ class Site(Recovering):
         live = sorted(seat for seat in self.disk.reports if seat[0] not in self.disk.ended)
         if live:
             run_id, task_seq = self.world.chance.choice(live)
-            event = self.world.chance.choice(("accept", "ready", "trained", "submit", "rejoin"))
+            events = ("accept", "ready", "trained", "submit", "rejoin", *(["scored"] if self.world.scores else []))
+            event = self.world.chance.choice(events)
             entry = {"run_id": run_id, "task_seq": task_seq, "round": self.world.chance.randint(1, 3)}
             if self.world.chance.random() < 0.5:
                 self._report(entry, event)

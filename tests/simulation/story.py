@@ -6,6 +6,8 @@ was loaded. Every transition is made step by step, also those that one commit ma
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +29,7 @@ S = TypeVar("S", bound=StrEnum)
 
 RUN, TASK_RUN, ROUND, SEAT = dict(states.RUN), dict(states.TASK_RUN), dict(states.ROUND), dict(states.SEAT)
 SEAT_LIVE = frozenset(states.SEAT_LIVE)
+ROUND_DONE = frozenset({SeatState.SUBMITTED, SeatState.RESTING, SeatState.SCORING, SeatState.SCORED})
 
 NoticeKey = tuple[str, str, str | None, int | None, int | None]
 """Site, kind, run, task, round."""
@@ -36,6 +39,7 @@ _SEAT_STEPS = {
     "seat_ready": Step.READY,
     "seat_trained": Step.TRAINED,
     "seat_submitted": Step.SUBMIT,
+    "seat_scored": Step.SCORED,
     "seat_failed": Step.FAIL,
     "seat_dropped": Step.DROP,
     "seat_left_out": Step.FAIL,
@@ -58,6 +62,7 @@ _TASK_STEPS = {
 _ROUND_STEPS = {
     "round_started": Step.SELECTED,
     "round_reported": Step.REPORTED,
+    "round_scoring": Step.AGGREGATED,
     "round_completed": Step.COMPLETE,
     "round_failed": Step.FAIL,
     "round_cancelled": Step.CANCEL,
@@ -66,6 +71,7 @@ _SPANS = {
     "round_opened": "select_within_s",
     "round_started": "train_within_s",
     "round_reported": "aggregate_within_s",
+    "round_scoring": "score_within_s",
     "round_extended": "",
 }
 """What an event gives its round time for; extended is the stage that it is in."""
@@ -81,6 +87,14 @@ _LET_GO = ("workload_succeeded", "workload_failed", "workload_stopped", "workloa
 _OF_DEPLOYMENTS = ("data_arrived", "data_not_used", "result_failed", "result_stopped")
 """Of a deployment: these change no row of its run by themselves."""
 _MEMBER_KINDS = ("member_invited", "member_requested", "member_admitted", "member_declined", "member_left")
+
+
+def _could_take_part(seat: Seat, number: int) -> bool:
+    return seat.state in ROUND_DONE or (seat.state, seat.round) == (SeatState.INVITED, number)
+
+
+def _could_score(seat: Seat, number: int) -> bool:
+    return seat.state in (SeatState.SUBMITTED, SeatState.RESTING) and seat.round == number
 
 
 def follow(table: Mapping[tuple[S, Step], S], state: S, step: Step, what: str) -> S:
@@ -102,6 +116,8 @@ class Seat:
     round: int
     state: SeatState = SeatState.INVITED
     reports: int = 0
+    dropped_in: int = 0
+    """The round that its task was in then."""
 
 
 @dataclass
@@ -116,6 +132,10 @@ class Task:
     seats: dict[str, Seat] = field(default_factory=dict)
     held: bool = False
     """Do workloads hold seats of it?"""
+    score_every: int = 0
+    last: int = 1
+    sampled: bool = False
+    """Were some of its seats drawn for the present round?"""
 
 
 @dataclass
@@ -184,7 +204,8 @@ class Story:
         self.runs[row.run_id].tasks[row.name] = Task(
             row.id, row.seq, contract=(spec := msgspec.json.decode(row.spec_json, type=TaskSpec)).contract
         )
-        self.runs[row.run_id].tasks[row.name].held = bool(spec.workloads)
+        task = self.runs[row.run_id].tasks[row.name]
+        task.held, task.score_every, task.last = bool(spec.workloads), spec.score_every, spec.rounds
 
     def workload(self, row: r.Workload) -> None:
         self.workloads[row.id] = (row.project_id, row.cluster, row.run_id)
@@ -355,7 +376,7 @@ class Story:
         if kind in ("task_succeeded", "task_failed", "task_cancelled"):
             for seat in task.seats.values():
                 if seat.state in SEAT_LIVE:
-                    done = step == Step.SUCCEED and seat.state == SeatState.SUBMITTED
+                    done = step == Step.SUCCEED and seat.state in ROUND_DONE
                     self._move(run_id, task, seat, Step.TASK_DONE if done else Step.CANCEL)
                 self.expected[seat.site_id, "task_ended", run_id, task.seq, None] += 1
 
@@ -366,22 +387,64 @@ class Story:
             if number in task.rounds:
                 raise Broken(f"{name} opened twice")
             task.rounds[number], task.round = RoundState.SELECTING, number
+            taking_part = self._draw(run_id, task, number, facts)
         else:
+            self._scores(task, kind, facts, name)
             task.rounds[number] = follow(ROUND, task.rounds[number], _ROUND_STEPS[kind], name)
         if kind == "round_reported":
             self.expected[run.coordinator, "aggregate", run_id, task.seq, number] += 1
         for seat in task.seats.values():
             told = kind if kind == "round_completed" else ""
             if kind == "round_opened":
-                if seat.state == SeatState.SUBMITTED:
+                if seat.site_id in taking_part and seat.state in ROUND_DONE:
                     self._move(run_id, task, seat, Step.NEXT_ROUND)
+                    seat.round = number
+                elif seat.site_id not in taking_part and _could_take_part(seat, number):
+                    self._move(run_id, task, seat, Step.REST)
                     seat.round = number
                 told = "invited" if (seat.state, seat.round) == (SeatState.INVITED, number) else ""
             elif kind == "round_started" and (seat.state, seat.round) == (SeatState.READY, number):
                 self._move(run_id, task, seat, Step.ROUND_STARTED)
                 told = "round_started"
+            elif kind == "round_scoring" and _could_score(seat, number):
+                self._move(run_id, task, seat, Step.SCORE)
+                told = "score"
             if told:
                 self.expected[seat.site_id, told, run_id, task.seq, number] += 1
+
+    def _draw(self, run_id: str, task: Task, number: int, facts: dict[str, Any]) -> set[str]:
+        """Who takes part, by a draw of our own; the event has to say the same of it."""
+        could = {seat.site_id for seat in task.seats.values() if _could_take_part(seat, number)}
+        all_of_them, contract = len(task.seats), task.contract
+        size = min(all_of_them, max(contract.sample_at_least, math.ceil(round(contract.sample * all_of_them, 9))))
+        task.sampled = size < all_of_them and not task.held
+        if not task.sampled:
+            if "drawn" in facts:
+                raise Broken(f"round {number} of run {run_id} drew {facts['drawn']} seats, and all should take part")
+            return could
+        lots = {
+            site: hashlib.sha256(f"fedyard sample 1\0{run_id} {task.seq} {number} {site}".encode()) for site in could
+        }
+        taking_part = sorted(could, key=lambda site: lots[site].digest())[:size]
+        wanted = (len(taking_part), max(1, math.ceil(round(contract.quorum * size, 9))))
+        if (facts.get("drawn"), facts["quorum"]) != wanted:
+            raise Broken(f"round {number} of run {run_id} says {facts}, and has (drawn, quorum) {wanted}")
+        return set(taking_part)
+
+    @staticmethod
+    def _scores(task: Task, kind: str, facts: dict[str, Any], name: str) -> None:
+        """A round scores if its task says so and somebody is there to be asked; no other one does."""
+        number = facts["round"]
+        wanted = (
+            task.score_every > 0
+            and (number % task.score_every == 0 or number == task.last)
+            and any(_could_score(seat, number) for seat in task.seats.values())
+        )
+        if kind == "round_scoring" and not wanted:
+            raise Broken(f"{name} is scored, which nobody asked for")
+        unscored = kind == "round_completed" and task.rounds[number] != RoundState.SCORING
+        if unscored and wanted and facts["model_message_id"] is not None:
+            raise Broken(f"{name} is completed, and its model was not scored")
 
     def _of_seat(self, run_id: str, task: Task, seat: Seat, kind: str, facts: dict[str, Any]) -> None:
         here = task.rounds[task.round]
@@ -393,6 +456,12 @@ class Story:
         if kind == "seat_dropped":
             self._move(run_id, task, seat, Step.DROP)
             self.expected[seat.site_id, "seat_dropped", run_id, task.seq, task.round] += 1
+            seat.dropped_in = task.round
+            return
+        if kind == "seat_scored" and here != RoundState.SCORING:
+            raise Broken(f"a score was accepted while round {task.round} of run {run_id} was {here}")
+        if kind == "seat_scored" and "seq" not in facts:  # nobody is there to say it
+            self._move(run_id, task, seat, Step.SCORED)
             return
         if facts["seq"] != seat.reports + 1:
             raise Broken(
@@ -405,7 +474,8 @@ class Story:
             self._move(run_id, task, seat, Step.ROUND_STARTED)
             self.expected[seat.site_id, "round_started", run_id, task.seq, task.round] += 1
         if kind == "seat_rejoined":
-            selecting = here == RoundState.SELECTING
+            dropped_here = seat.round == seat.dropped_in == task.round
+            selecting = here == RoundState.SELECTING and (dropped_here or not task.sampled)
             seat.round = task.round if selecting else task.round + 1
             if selecting:
                 self.expected[seat.site_id, "invited", run_id, task.seq, task.round] += 1

@@ -197,6 +197,8 @@ class World:
         self.restores = Restores(self)
         self.double_clicks = random.Random(f"double clicks in {seed}").random() < 0.1
         """Whether people of coordinators ask for the same restart over and over. Drawn by a chance of its own."""
+        self.scores = random.Random(f"scoring in {seed}").random() < 0.1
+        """Whether tasks draw seats, score models and may stop early. Drawn by a chance of its own."""
         if self.rates["bad place"]:
             self.rates["bad place"] = self.chance.uniform(0.3, 0.9)
         self.deadly = 2 if self.gentle else DEADLY
@@ -255,6 +257,29 @@ class World:
         check = task("check", aggregate=False, who="participants")
         self.tell(f"{name} has a plan")
         return [train, check] if chance.random() < 0.5 else [train]
+
+    def measure(self, name: str, tasks: list[dict[str, Any]]) -> None:
+        """Have the tasks of this site's project draw seats, score models and stop early, where no workload holds a
+        seat. By a chance of its own, so that other seeds stay what they are."""
+        if not self.scores:
+            return
+        chance = random.Random(f"scores of {name} in {self.seed}")
+        for task in tasks:
+            if task.get("workloads"):
+                continue
+            task["contract"] |= {
+                "sample": chance.choice((0.4, 0.6, 1.0)),
+                "sample_at_least": chance.choice((1, 2)),
+                "score_within_s": float(chance.randint(5, 20)),
+            }
+            if task.get("aggregate", True):
+                metric = chance.choice(("auc", "score.auc", "score.auc"))
+                task |= {
+                    "rounds": chance.randint(2, 4),
+                    "score_every": chance.choice((1, 1, 2)),
+                    "best": {"metric": metric, "mode": chance.choice(("max", "min"))},
+                    "stop_early": {"metric": metric, "patience": chance.choice((1, 2))},
+                }
 
     # chance
 

@@ -293,6 +293,7 @@ def _start_scoring(stage: Stage, seats: list[r.Seat], model: Id) -> None:
 def excuse(stage: Stage, seat: r.Seat) -> None:
     """No score is waited for of this seat any more. The caller settles."""
     _step(stage, seat, Step.SCORED)
+    stage.event(EventKind.SEAT_SCORED, {"reason": "workload_ended"}, seat.site_id)
 
 
 def finish(stage: Stage) -> TaskEnd | None:
