@@ -13,7 +13,6 @@ so a kill at any moment is followed by the same requests under the same keys.
 
 from __future__ import annotations
 
-import fcntl
 import sys
 import threading
 from collections.abc import Callable
@@ -42,6 +41,7 @@ from fedyard.client.errors import Refused, Unavailable, Unreachable
 from fedyard.client.transfer import Transfer
 from fedyard.clock import Clock, SystemClock, jitter, micros_now, utc_now
 from fedyard.sealed.trust import Changed
+from fedyard.wire import locks
 from fedyard.wire.backoff import Backoff
 
 WAKE_EVERY_S = 1.0
@@ -202,7 +202,7 @@ class Agent:
         """A lock on the folder that ends with this process."""
         lock = (self.folder.path / "agent.lock").open("w")
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locks.lock_now(lock)
         except BlockingIOError:
             lock.close()
             raise SiteError(f"another agent works in {self.folder.path}: one site has one agent") from None

@@ -15,9 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from fedyard.agent.consents import Consents, means
-from fedyard.cluster.local.launching import Image
 from fedyard.cluster.port import Cluster, Reason, Refused, Spec
-from fedyard.cluster.processes import Processes
 from fedyard.wire.shown import shown
 from fedyard.wire.types import Slug
 
@@ -102,6 +100,9 @@ class Fits(msgspec.Struct, frozen=True):
 def open_cluster(settings: ClusterSettings, folder: Path) -> Cluster:
     """folder: the site's. Nothing is asked of the cluster yet. Raises `ClusterError`, and `OSError`."""
     if settings.kind == "processes":
+        from fedyard.cluster.local.launching import Image  # noqa: PLC0415 - needs Linux, and few sites have it
+        from fedyard.cluster.processes import Processes  # noqa: PLC0415 - as above
+
         words = settings.images if isinstance(settings.images, dict) else {}
         images = {name: Image(prefix=prefix) for name, prefix in words.items()}
         return Processes(processes_of(folder), images=images)

@@ -9,7 +9,6 @@ site's folder, beside the pins; agent and command line may both write there, and
 
 from __future__ import annotations
 
-import fcntl
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import msgspec
 
 from fedyard.sealed.errors import IdentityChanged, NotConsented
 from fedyard.sealed.keys import fingerprint, parse_fingerprint, words
+from fedyard.wire import locks
 from fedyard.wire.answers import Project
 from fedyard.wire.durable import write_whole
 from fedyard.wire.statements import hex_groups
@@ -280,7 +280,7 @@ class Consents:
     def _change(self, change: Callable[[dict[str, Consent]], object]) -> dict[str, Consent]:
         """Read, change and write under a lock; nothing is written if nothing changed or something is raised."""
         with self._path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            locks.lock(lock)
             before, forgotten = self._kept()
             after = dict(before)
             change(after)

@@ -10,7 +10,7 @@ import click
 
 from fedyard.actions.status import LEAST_FREE_BYTES, SILENT_AFTER_S, status_of
 from fedyard.actions.unit import Service, unit_of
-from fedyard.agent.site import Folder
+from fedyard.agent.site import Folder, SiteError
 from fedyard.clock import micros_now
 from fedyard.wire.command_line import JSON, Command, print_json
 
@@ -62,6 +62,15 @@ def unit(folder: Folder, user: str | None, groups: Sequence[str]) -> None:
     outlived = cluster is not None and cluster.kind == "processes" and not cluster.stop_with_agent
     service = Service(_program(), folder.path, user, tuple(groups), outlived=outlived)
     sys.stdout.write(unit_of(service))
+
+
+def refuse_elsewhere(platform: str) -> None:
+    """platform: as Python names it. Raises `SiteError` where no agent works."""
+    if platform == "win32":
+        raise SiteError(
+            "an agent needs Linux or macOS: it ends what tasks start by means that Windows lacks. Run it in WSL 2; the "
+            "other commands, and `from fedyard import Client`, work here"
+        )
 
 
 def _program() -> list[str]:

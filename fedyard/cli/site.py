@@ -25,7 +25,7 @@ from fedyard.cli.common import FILE, client_of, complain, time_of
 from fedyard.cli.heads import heads, trust_hub
 from fedyard.cli.heads import told as told_of_heads
 from fedyard.cli.listing import Listing
-from fedyard.cli.machine import status, unit
+from fedyard.cli.machine import refuse_elsewhere, status, unit
 from fedyard.cli.portal import portal
 from fedyard.cli.site_privacy import privacy
 from fedyard.cli.site_workloads import workloads
@@ -152,6 +152,7 @@ def run_agent(folder: Folder) -> int:
 
     Exit code 3 if another site shows another identity than it had.
     """
+    refuse_elsewhere(sys.platform)
     forgive()
     agent = Agent(folder)
     on_stop_signal(agent.stop)

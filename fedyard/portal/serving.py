@@ -7,7 +7,6 @@ something, to come from this portal's own pages with their CSRF token.
 
 from __future__ import annotations
 
-import fcntl
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,6 +32,7 @@ from fedyard.portal.door import Door, Opened, Session
 from fedyard.portal.pages.messages import MAX_SENT_BYTES
 from fedyard.portal.table import FORMS, PAGES, Shows, Takes
 from fedyard.sealed.errors import SealError
+from fedyard.wire import locks
 from fedyard.wire.answers import Problem
 from fedyard.wire.times import SECOND
 
@@ -385,7 +385,7 @@ def _refused(_environ: Any, start: Any) -> list[bytes]:
 def _locked(folder: Folder) -> Any:
     lock = (folder.path / LOCK).open("w")
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        locks.lock_now(lock)
     except BlockingIOError:
         lock.close()
         opened = door.read(folder.path)

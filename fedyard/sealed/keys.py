@@ -11,7 +11,6 @@ on disk before anybody hears of it. Times are whole microseconds since 1970, as 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import re
 from collections.abc import Iterator
@@ -34,6 +33,7 @@ from fedyard.sealed.errors import (
     Unsupported,
     WrongEpoch,
 )
+from fedyard.wire import locks
 from fedyard.wire.durable import write_whole
 from fedyard.wire.seals import SUITE
 from fedyard.wire.statements import enrolment_statement, hex_groups, identity_fingerprint, key_statement
@@ -254,7 +254,7 @@ class Keyring:
         """One process at a time brings hub and folder to agree; with its own `name`, one changes a file."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         with (self._folder / name).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            locks.lock(lock)
             yield
 
     def _locked(self) -> AbstractContextManager[None]:

@@ -9,7 +9,6 @@ The key that the hub signs heads with (heads.py) is pinned likewise, in hub-pin.
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +27,7 @@ from fedyard.sealed.errors import (
     Unverified,
 )
 from fedyard.sealed.keys import Key, fingerprint, parse_fingerprint
+from fedyard.wire import locks
 from fedyard.wire.durable import write_whole
 from fedyard.wire.statements import hex_groups, hub_fingerprint
 from fedyard.wire.times import moment
@@ -279,7 +279,7 @@ class Trust:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         with self._path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            locks.lock(lock)
             yield
 
     def _change(self, change: Callable[[dict[str, Pin]], None]) -> None:

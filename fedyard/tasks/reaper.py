@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import resource
 import select
 import signal
 import socket
@@ -166,6 +165,8 @@ def _send(pids: set[int], number: signal.Signals) -> None:
 def _end_as(status: int) -> NoReturn:
     """End as the hooks did, so that the agent sees how that was."""
     if os.WIFSIGNALED(status):
+        import resource  # noqa: PLC0415 - not on Windows, where the agent imports this file for its constants
+
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         number = os.WTERMSIG(status)
         if number != signal.SIGKILL:

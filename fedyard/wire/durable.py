@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,8 @@ def whole(path: Path) -> Iterator[int]:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         try:
-            os.fchmod(handle, PRIVATE)
+            if sys.platform != "win32":  # where a folder of one's own is nobody else's
+                os.fchmod(handle, PRIVATE)
             yield handle
             os.fsync(handle)
         finally:
@@ -39,7 +41,9 @@ def whole(path: Path) -> Iterator[int]:
 
 def to_disk(path: Path) -> None:
     """Return once a file's content, or the names in a folder, outlive a crash of the machine. Raises `OSError`."""
-    opened = os.open(path, os.O_RDONLY)
+    if sys.platform == "win32" and path.is_dir():  # it cannot be opened there, and need not be
+        return
+    opened = os.open(path, os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
     try:
         os.fsync(opened)
     finally:

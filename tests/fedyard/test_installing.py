@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from devservers.tinyproxy import PrivateTinyproxy
+from fedyard.actions.status import Status
 from fedyard.cli.main import main
+from fedyard.cli.site import init
 from tests.broker.tls import TlsRelay, certificates
 from tests.fedyard.test_ways import port_of
 from tests.fedyard.world import World
@@ -73,3 +77,30 @@ def test_a_site_is_made_behind_a_proxy_with_a_private_authority(
     (north / "ca.pem").write_bytes(Path("ca.pem").read_bytes())
     (north / "site.toml").write_text(re.sub(r'ca_file = ".*?"', 'ca_file = "ca.pem"', text))
     assert main(["--folder", "north", "site", "whoami"]) == 0
+
+
+def test_a_monitor_is_told_that_no_agent_runs_yet(north: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (status,) = commands("site status")
+    assert main(status) == 1
+    assert json.loads(capsys.readouterr().out)["why"][0].startswith("no agent has run here yet")
+
+
+def test_the_page_explains_every_field_of_the_status() -> None:
+    told = {name for row in re.findall(r"^\| (`.*?) \|", PAGE, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    assert set(Status.__struct_fields__) - {"site", "hub", "why"} <= told
+
+
+def test_the_units_command_works_as_it_stands_there(capsys: pytest.CaptureFixture[str]) -> None:
+    (unit,) = commands("site unit")
+    assert main(unit[: unit.index(">")]) == 0
+    assert "SupplementaryGroups=records\n" in capsys.readouterr().out
+
+
+def test_every_option_of_init_and_every_extra_is_explained() -> None:
+    said = {name for one in init.params for name in one.opts} - {"--hub", "--name", "--token-file", "--folder"}
+    said -= {"--description", "--join", "--coordinator"}
+    rows = re.findall(r"^\| `(--[\w-]+)", PAGE, re.MULTILINE)
+    assert set(rows) == said
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    table = PAGE.partition("| extra | for |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`(\w+)`", table)) == set(extras)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from fedyard.actions.unit import Service, unit_of
 from fedyard.agent.health import HealthFile
 from fedyard.agent.site import Folder, Settings, SiteError
 from fedyard.agent.state import Report, State
+from fedyard.cli.machine import refuse_elsewhere
 from fedyard.cli.main import main
+from fedyard.wire import locks
 from fedyard.wire.times import DAY_S, SECOND
 from fedyard.wire.version import __version__
 from tests.ops.program import ROOT
@@ -131,6 +134,57 @@ def test_a_monitor_reads_an_exit_code_and_json(folder: Folder, clock: Clock, cap
     assert "LOOK: no agent has run here yet" in capsys.readouterr().out
     (folder.path / "site.id").unlink()
     assert main(command) == 2
+
+
+# other systems
+
+ELSEWHERE = """
+import importlib, pkgutil, sys
+class Gone:
+    def find_spec(self, name, path=None, target=None):
+        if name in {"fcntl", "grp", "pwd", "resource", "syslog", "termios"}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Gone())
+for name in ("fcntl", "grp", "pwd", "resource", "syslog", "termios"):
+    sys.modules.pop(name, None)
+import fedyard
+for module in pkgutil.walk_packages(fedyard.__path__, "fedyard."):
+    try:
+        importlib.import_module(module.name)
+    except ModuleNotFoundError as error:
+        print(module.name, error)
+"""
+LINUX_ALONE = (
+    "fedyard.cluster.archives.unpacking",
+    "fedyard.cluster.fetching",
+    "fedyard.cluster.files",
+    "fedyard.cluster.local.",
+    "fedyard.cluster.processes",
+)
+"""What runs workloads as processes of this machine, and their files."""
+
+
+def test_nothing_is_loaded_that_other_systems_lack() -> None:
+    done = subprocess.run([sys.executable, "-c", ELSEWHERE], cwd=ROOT, capture_output=True, text=True, check=False)
+    lost = [row for row in done.stdout.splitlines() if not row.startswith(LINUX_ALONE)]
+    assert (done.returncode, lost) == (0, []), done.stderr
+    assert "fedyard.cluster.processes fcntl" in done.stdout
+
+
+def test_an_agent_says_where_it_works() -> None:
+    with pytest.raises(SiteError, match="WSL 2"):
+        refuse_elsewhere("win32")
+    for platform in ("linux", "darwin"):
+        refuse_elsewhere(platform)
+
+
+def test_who_locks_a_file_has_it_until_it_is_closed(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as first, (tmp_path / "lock").open("w") as second:
+        locks.lock(first)
+        with pytest.raises(BlockingIOError):
+            locks.lock_now(second)
+        first.close()
+        locks.lock_now(second)
 
 
 # the unit
