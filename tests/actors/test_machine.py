@@ -37,6 +37,12 @@ from tests.hub import KEY, START
 
 SITES = 4
 FINAL: dict[type[r.Record], frozenset[Any]] = {r.Run: RUN_FINAL, r.TaskRun: TASK_RUN_FINAL, r.Round: ROUND_FINAL}
+_NEXT = {
+    RoundState.SELECTING: Report.READY,
+    RoundState.TRAINING: Report.SUBMIT,
+    RoundState.SCORING: Report.SCORED,
+}
+"""What well-behaved sites report in a stage."""
 
 
 def made_id(decision: Decision) -> str:
@@ -88,8 +94,14 @@ class Yard(RuleBasedStateMachine):
 
     # the scene
 
-    @initialize(late=st.sampled_from(["drop", "next_round"]), too_few=st.sampled_from(["fail", "wait"]))
-    def scene(self, late: Any, too_few: Any) -> None:
+    @initialize(
+        late=st.sampled_from(["drop", "next_round"]),
+        too_few=st.sampled_from(["fail", "wait"]),
+        sample=st.sampled_from([1.0, 0.5]),
+        score_every=st.sampled_from([0, 1, 2]),
+        patience=st.sampled_from([None, 1]),
+    )
+    def scene(self, late: Any, too_few: Any, sample: float, score_every: int, patience: int | None) -> None:
         organisation = self.send(c.CreateOrganisation(name="all"))
         assert organisation is not None
         contract = values.Contract(
@@ -100,7 +112,10 @@ class Yard(RuleBasedStateMachine):
             silent_within_s=1,
             late=late,
             too_few=too_few,
+            sample=sample,
+            score_within_s=60,
         )
+        stop = None if patience is None or not score_every else values.StopEarly("score.auc", patience=patience)
         for number in range(SITES):
             secret = sha256_hex(f"enrolment {number}".encode())
             expires = self.now + SECOND * 60
@@ -116,7 +131,9 @@ class Yard(RuleBasedStateMachine):
             assert enrolled is not None
             self.sites.append(Subject(kind="site", id=made_id(enrolled), organisation_id=by.organisation_id))
         tasks = [
-            values.TaskSpec(name="one", model="m", rounds=2, contract=contract),
+            values.TaskSpec(
+                name="one", model="m", rounds=3, contract=contract, score_every=score_every, stop_early=stop
+            ),
             values.TaskSpec(name="two", model="m", aggregate=False, who="participants", contract=contract),
         ]
         project = self.send(
@@ -184,6 +201,7 @@ class Yard(RuleBasedStateMachine):
                 seq=max(1, seq),
                 round=max(1, number),
                 update=update,
+                metrics={"auc": 0.5} if event == Report.SCORED else {},
             ),
             self.sites[site],
         )
@@ -198,7 +216,7 @@ class Yard(RuleBasedStateMachine):
                 if here.state == RoundState.AGGREGATING:
                     self.aggregated(task.seq, task.run_id, "")
                 else:
-                    event = Report.READY if here.state == RoundState.SELECTING else Report.SUBMIT
+                    event = _NEXT[here.state]
                     for site in range(SITES):
                         if site != but:
                             self.report(site, event, task.seq, 0, 0)
@@ -309,6 +327,23 @@ class Yard(RuleBasedStateMachine):
                     here: Any = self.state.rows[r.Round][(task.id, task.round)]
                     assert RoundState(here.state) not in ROUND_FINAL
                     assert here.deadline_at <= run.deadline_at
+
+    @invariant()
+    def only_those_that_were_drawn_take_part(self) -> None:
+        rounds: list[Any] = list(self.state.rows[r.Round].values())
+        for here in rounds:
+            if here.drawn is not None and here.state in (RoundState.SELECTING, RoundState.TRAINING):
+                seats: list[Any] = [s for s in self.state.rows[r.Seat].values() if s.task_run_id == here.task_run_id]  # type: ignore[attr-defined]
+                part = [s for s in seats if s.round == here.number and SeatState(s.state) in SEAT_LIVE]
+                assert sum(s.state != SeatState.RESTING for s in part) <= here.drawn
+
+    @invariant()
+    def scores_are_of_rounds_that_have_their_model(self) -> None:
+        scores: list[Any] = list(self.state.rows[r.Score].values())
+        for score in scores:
+            here: Any = self.state.rows[r.Round][(score.task_run_id, score.round)]
+            assert here.state in (RoundState.SCORING, RoundState.COMPLETED)
+            assert here.model_version is not None
 
     @invariant()
     def the_chain_is_whole(self) -> None:

@@ -117,6 +117,6 @@ def number_given_twice(_: World) -> list[Swap]:
     ]
 
 
-@bug("the ledger of revocations is written and never read", shown_by=62)
+@bug("the ledger of revocations is written and never read", shown_by=71)
 def revocations_forgotten(_: World) -> list[Swap]:
     return [(Ledger, "_read_back", lambda _: 0)]
