@@ -15,6 +15,7 @@ from fedyard.actions.why import Why, requests_lines, waiting_lines, why_of
 from fedyard.cli.shown_table import ShownTable
 from fedyard.client.client import MAX_LONG_POLL_S, Client
 from fedyard.look.runs.curves import measured_of
+from fedyard.look.runs.shown import unscored
 from fedyard.wire.answers import Round, Run, Submission, TaskRun
 from fedyard.wire.scoring import OF_SCORES
 from fedyard.wire.shown import MAX_LINE, shown
@@ -86,8 +87,15 @@ def print_run(run: Run, why: Why, names: Mapping[str, str], console: Console) ->
     """The run as it is; above it what it waits for or why it has failed, below it what else went wrong."""
     _print([why.sentence], console)
     console.print(run_table(run, names))
-    _print(_best(run), console)
+    _print([*_unscored(run, names), *_best(run)], console)
     _print(why.lines, console)
+
+
+def _unscored(run: Run, names: Mapping[str, str]) -> Iterator[str]:
+    """Sites that had no score last time, and why."""
+    for task in run.tasks:
+        for number, site_id, why in unscored(task):
+            yield f"{task.name} round {number}: {names.get(site_id, site_id)} has no score: {why}"
 
 
 def _best(run: Run) -> Iterator[str]:

@@ -22,7 +22,7 @@ _WORDS: Mapping[Tone, tuple[str, ...]] = {
     "waits": ("awaited created declared invited pending queued requested scheduled waiting wanted",),
     "warns": (
         "blocked different disabled dropped full late left_out lost mismatch rejected silent stale straggler",
-        "superseded",
+        "superseded unscored",
     ),
     "bad": ("damaged dead down error failed quarantined refused revoked unhealthy",),
     "over": (

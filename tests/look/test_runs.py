@@ -13,7 +13,7 @@ import pytest
 from fedyard.look.runs.curves import MAX_LINES, Curve, charts_of, compared, metrics_csv, room
 from fedyard.look.runs.drawn import grid_drawn
 from fedyard.look.runs.grid import Cell, grid_of, stragglers
-from fedyard.look.runs.shown import SiteAbout, remedies, shown, whys_of
+from fedyard.look.runs.shown import SiteAbout, remedies, shown, unscored, whys_of
 from fedyard.look.runs.spans import Span, timeline_of
 from fedyard.look.runs.words import headline, told
 from fedyard.wire.answers import Contract, Round, Run, Seat, SiteScore, Submission, TaskRun, TaskSpec
@@ -150,10 +150,10 @@ def test_a_timeline_has_what_each_seat_did_and_how_long_the_coordinator_aggregat
 
 
 def test_a_timeline_shows_who_scored_the_model_and_until_when() -> None:
-    said = [SiteScore(site_id="c", metrics={}, scored_at=at(24))]
+    said = [SiteScore(site_id="c", metrics={"auc": 0.5}, scored_at=at(24)), SiteScore(site_id="d", scored_at=at(23))]
     first = round_of(1, "completed", update("a", 2, 12), stage_at=at(20), ended_at=at(25), scores=said)
     second = round_of(2, "scoring", update("a", 30, 35), started_at=at(25), stage_at=at(37))
-    seats = [seat("a", "scoring", 2), seat("c", "scored", 2)]
+    seats = [seat("a", "scoring", 2), seat("c", "scored", 2), seat("d", "resting", 2)]
     found = timeline_of(grid_of(task_of([first, second], seats), NAMES), at(40))
     assert found is not None
     assert [(line.name, line.spans) for line in found.lines] == [
@@ -167,7 +167,22 @@ def test_a_timeline_shows_who_scored_the_model_and_until_when() -> None:
             ),
         ),
         ("Cork", (Span(1, "scored", at(20), at(24)),)),
+        ("Delft", (Span(1, "unscored", at(20), at(23)),)),
     ]
+
+
+def test_who_had_no_score_last_time_says_why() -> None:
+    def said(site: str, why: str = "", **metrics: float) -> SiteScore:
+        return SiteScore(site_id=site, metrics=metrics, reason=why)
+
+    rounds = [
+        round_of(1, "completed", scores=[said("a", "blind"), said("b", "blind")]),
+        round_of(2, "completed", scores=[said("a", auc=0.5), said("c", "no data", auc=0.5)]),
+    ]
+    task = task_of(rounds, [])
+    assert unscored(task) == [(1, "b", "blind")]
+    outs = shown(run_of(task), NAMES, now=at(0), sites={}, whys={}, whole=True).outs
+    assert [(one.name, one.state, one.round, one.why) for one in outs] == [("Bergen", "unscored", 1, "blind")]
 
 
 def test_scores_are_charts_and_lines_of_their_own() -> None:

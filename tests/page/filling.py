@@ -252,7 +252,15 @@ def _project(scene: Filling, coordinator: Subject, members: Sequence[Subject], a
     parameters: dict[str, object] = {"learning_rate": 0.001, "optimizer": dress("adamw"), "batch_size": 16}
     tasks = [
         v.TaskSpec(name="normalise", model=dress("intensity statistics"), rounds=1, contract=PATIENT),
-        v.TaskSpec(name="train", model=dress("densenet-121"), rounds=3, parameters=parameters, contract=PATIENT),
+        v.TaskSpec(
+            name="train",
+            model=dress("densenet-121"),
+            rounds=3,
+            parameters=parameters,
+            contract=PATIENT,
+            score_every=2,
+            best=v.Best("auroc"),
+        ),
         v.TaskSpec(name="calibrate", model=dress("temperature"), after=["train"], contract=PATIENT),
         v.TaskSpec(name="validate", model=dress("auroc by site"), after=["train"], aggregate=False, contract=PATIENT),
     ]
@@ -293,7 +301,7 @@ def _runs(scene: Filling, project: Id, coordinator: Subject, members: Sequence[S
     done = scene.names["run_succeeded"] = hub.start(project, coordinator)
     _round(scene, done, everybody, 1, task=1)
     for number in (1, 2, 3):
-        _round(scene, done, everybody, number, task=2)
+        _round(scene, done, everybody, number, task=2, score=number > 1)
     _round(scene, done, everybody, 1, task=3)
     _round(scene, done, everybody, 1, task=4, aggregate=False)
     hub.clock.sleep(HOUR)
@@ -329,9 +337,16 @@ def _runs(scene: Filling, project: Id, coordinator: Subject, members: Sequence[S
 
 
 def _round(
-    scene: Filling, run: Id, sites: Sequence[Subject], number: int, *, task: int, aggregate: bool = True
+    scene: Filling,
+    run: Id,
+    sites: Sequence[Subject],
+    number: int,
+    *,
+    task: int,
+    aggregate: bool = True,
+    score: bool = False,
 ) -> None:
-    """A whole round, in which the last site takes longest."""
+    """A whole round, in which the last site takes longest. score: its model is scored, and one site cannot."""
     hub = scene.hub
     hub.clock.sleep(20)
     for site in sites:
@@ -345,6 +360,12 @@ def _round(
         metrics = {"loss": 0.85 / number, "auroc": 0.72 + 0.05 * number}
         command = c.ReportAggregated(run_id=run, task_seq=task, round=number, model=b"model" * 4000, metrics=metrics)
         hub.ok(command, sites[0])
+    for place, site in enumerate(sites if score else ()):
+        hub.clock.sleep(8)
+        metrics = {"auroc": round(0.7 + 0.04 * number + 0.02 * place, 4), "samples": 1200.0 + 300 * place}
+        last = place + 1 == len(sites)
+        why = {"reason": scene.dress("score: no test data here")} if last else {"metrics": metrics}
+        hub.report(run, site, Report.SCORED, task=task, **why)
 
 
 def _workloads(scene: Filling, project: Id, coordinator: Subject) -> None:

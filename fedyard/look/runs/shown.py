@@ -54,7 +54,8 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Out:
-    """A seat that is out of its task, or (`site_id` None) the task itself, and why in words."""
+    """A seat that is out of its task, or (`site_id` None) the task itself, and why in words. A seat that is `unscored`
+    goes on: its site had no score of the last model that it was asked for."""
 
     task: str
     site_id: str | None
@@ -174,6 +175,12 @@ def remedies(sites: Sequence[SiteAbout]) -> list[str]:
     return found
 
 
+def unscored(task: TaskRun) -> list[tuple[int, str, str]]:
+    """Round, site and reason of those that had no score last time, by what they said themselves."""
+    newest = {each.site_id: (here.number, each) for here in task.rounds for each in here.scores}
+    return [(number, site, each.reason) for site, (number, each) in newest.items() if each.reason and not each.metrics]
+
+
 def _outs(run: Run, names: Mapping[str, str], whys: Whys) -> list[Out]:
     found = []
     for task in run.tasks:
@@ -191,4 +198,6 @@ def _outs(run: Run, names: Mapping[str, str], whys: Whys) -> list[Out]:
                     name = names.get(each.site_id, each.site_id)
                     why = whys.get((task.name, each.site_id, here.number)) or each.left_out
                     found.append(Out(task.name, each.site_id, name, "left_out", here.number, why))
+        for number, site_id, why in unscored(task):
+            found.append(Out(task.name, site_id, names.get(site_id, site_id), "unscored", number, why))
     return found

@@ -86,7 +86,8 @@ def _scoring(here: Round, site_id: str, task: TaskRun, now: datetime) -> Iterato
     if here.stage_at is None:
         return
     if said is not None and said.scored_at is not None:
-        yield Span(here.number, "scored", here.stage_at, max(here.stage_at, said.scored_at))
+        state = "scored" if said.metrics else "unscored"
+        yield Span(here.number, state, here.stage_at, max(here.stage_at, said.scored_at))
     elif any((s.site_id, s.round, s.state) == (site_id, here.number, "scoring") for s in task.seats):
         yield Span(here.number, "scoring", here.stage_at, max(here.stage_at, now), live=True)
 
