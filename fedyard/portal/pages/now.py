@@ -30,6 +30,7 @@ _WORK: Mapping[str, tuple[str, str]] = {
     "invited": ("preparing", "reads and checks its data"),
     "round_started": ("training", "trains on its data"),
     "aggregate": ("aggregating", "makes a model of the updates that came"),
+    "score": ("scoring", "scores the round's model on its data"),
     "round_completed": ("completing", "takes the new model in"),
 }
 _TOLD = ("token_issued", "key_revoked", "site_retired")
@@ -151,7 +152,7 @@ def works_of(state: State, settings: Settings, projects: Mapping[str, str]) -> l
             state=word,
             what=what,
             since=int(entry.created_at.timestamp()) * SECOND,
-            reads=sorted(settings.data.items()) if entry.kind in ("invited", "round_started") else [],
+            reads=sorted(settings.data.items()) if entry.kind in ("invited", "round_started", "score") else [],
         )
         found.append(work)
     return found
