@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from domain import records as r
+from domain.decisions.progress.stage import spec_of
 from fedyard.wire.times import SECOND
 from tests.simulation.payloads import SEAL_ANEW, Payload, Upload, seal, upload_of
 from tests.simulation.processes import Answer, Lost, Request
@@ -322,6 +324,22 @@ class Sending(Process):
             self.disk.delivered.update(said["result"]["ids"])
         elif out.what in ("start", "restart") and accepted:
             self.world.known_runs.append((said["result"]["id"], self.id))
+            self._has_its_own(said["result"]["id"], out)
+
+    def _has_its_own(self, run_id: str, out: Out) -> None:
+        """A run has what it was given, and so has the next attempt at it."""
+        given = out.body if out.what == "start" else self.world.own.get(out.path.split("/")[3], {})
+        if "parameters" not in given or self.world.restores.done:
+            return
+        self.world.own[run_id] = given
+        for task in self.world.checker.every(r.TaskRun):
+            if (task.run_id, task.name) == (run_id, "train"):
+                spec = spec_of(task)
+                found: dict[str, Any] = {"parameters": {"train": spec.parameters}, "rounds": {"train": spec.rounds}}
+                if spec.initial:
+                    found["initial"] = ["train"]
+                if found != {name: given[name] for name in ("parameters", "rounds", "initial") if name in given}:
+                    raise Broken(f"{self.name}: run {run_id} has {found}, and was given {given}")
 
     def recovered(self, said: dict[str, Any]) -> None:
         """The hub has answered where to read on."""

@@ -200,6 +200,8 @@ class Site(Recovering):
     def _on_invited(self, entry: dict[str, Any]) -> None:
         chance, seat = self.world.chance, (entry["run_id"], entry["task_seq"])
         self.disk.reports[seat] = entry["facts"]["report_seq"]
+        if entry["facts"]["task"]["initial"] and entry["message"] is None:
+            raise Broken(f"{self.name} is to begin with a first model, and round {entry['round']} came without one")
         accept = self._report(entry, "accept") if chance.random() < 0.5 else None
         if self.world.whim(0.05):
             self._report(entry, "fail", accept, reason="no data")
@@ -262,6 +264,8 @@ class Site(Recovering):
         sites = [one["site_id"] for one in entry["facts"]["submissions"]]
         if self.world.chance.random() < 0.1:
             sites.append(self.id)
+        if not sites:  # of a first model
+            return {}
         return {"left_out": [{"site_id": self.world.chance.choice(sites), "reason": "seal_damaged"}]}
 
     def _on_score(self, entry: dict[str, Any]) -> None:
@@ -410,7 +414,7 @@ class Site(Recovering):
         if under_way > (1 if self.world.gentle else 3) and chance.random() < 0.9:
             return
         if roll < 0.5 or not mine or (roll < 0.8 and not (self.world.double_clicks or self.world.whim(1.0))):
-            body = {"queue": chance.random() < 0.7, **finish}
+            body = {"queue": chance.random() < 0.7, **finish, **self._own()}
             self.send("start", "POST", f"/v1/projects/{self.disk.project}/runs", body)
         elif roll < 0.65:
             self.send("stop", "POST", f"/v1/runs/{mine[-1]}/stop", {"reason": "enough"})
@@ -429,6 +433,17 @@ class Site(Recovering):
             self.send("member", chance.choice(("PUT", "DELETE")), member, None)
         else:
             self._write(self.disk.project or "")
+
+    def _own(self) -> dict[str, Any]:
+        """What the run shall have of its own, in worlds whose people try things."""
+        if not self.world.experiments:
+            return {}
+        chance = self.world.chance
+        own: dict[str, Any] = {
+            "parameters": {"train": {"rate": chance.random()}},
+            "rounds": {"train": chance.randint(1, 4)},
+        }
+        return own | ({"initial": ["train"]} if chance.random() < 0.5 else {})
 
     def _belong(self, project: str) -> None:
         """Join; now and then leave."""

@@ -19,6 +19,7 @@ import msgspec
 from domain import records as r
 from domain import states
 from domain.commands import Envelope, PassDeadline
+from domain.decisions.progress.stage import INITIAL
 from domain.states import RoundState, RunState, SeatState, Step, TaskRunState
 from domain.values import Contract, TaskSpec
 from domain.workloads import AT_SITE
@@ -350,7 +351,8 @@ class Story:
         if first and self._by_deadline(event) and event.at < min(task.deadline_at, run.deadline_at):
             raise Broken(f"round {task.round} of run {event.run_id} was moved on before its deadline")
         if kind in _SPANS:
-            self._set_deadline(event, run, task, kind)
+            first_model = kind == "round_opened" and facts["round"] == INITIAL
+            self._set_deadline(event, run, task, "round_reported" if first_model else kind)
         if kind in _TASK_STEPS:
             self._of_task(event.run_id, task, kind, facts)
         elif kind in _ROUND_STEPS or kind == "round_opened":
@@ -386,14 +388,15 @@ class Story:
         if kind == "round_opened":
             if number in task.rounds:
                 raise Broken(f"{name} opened twice")
-            task.rounds[number], task.round = RoundState.SELECTING, number
-            taking_part = self._draw(run_id, task, number, facts)
+            begun = RoundState.AGGREGATING if number == INITIAL else RoundState.SELECTING
+            task.rounds[number], task.round = begun, number
+            taking_part = set() if number == INITIAL else self._draw(run_id, task, number, facts)
         else:
             self._scores(task, kind, facts, name)
             task.rounds[number] = follow(ROUND, task.rounds[number], _ROUND_STEPS[kind], name)
-        if kind == "round_reported":
+        if kind == ("round_opened" if number == INITIAL else "round_reported"):
             self.expected[run.coordinator, "aggregate", run_id, task.seq, number] += 1
-        for seat in task.seats.values():
+        for seat in task.seats.values() if number != INITIAL else ():
             told = kind if kind == "round_completed" else ""
             if kind == "round_opened":
                 if seat.site_id in taking_part and seat.state in ROUND_DONE:

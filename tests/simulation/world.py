@@ -199,6 +199,10 @@ class World:
         """Whether people of coordinators ask for the same restart over and over. Drawn by a chance of its own."""
         self.scores = random.Random(f"scoring in {seed}").random() < 0.1
         """Whether tasks draw seats, score models and may stop early. Drawn by a chance of its own."""
+        self.experiments = random.Random(f"a sweep in {seed}").random() < 0.08
+        """Whether people of coordinators give runs parameters, rounds and first models of their own. As above."""
+        self.own: dict[str, dict[str, Any]] = {}
+        """Run -> what it was given, as it was asked for."""
         if self.rates["bad place"]:
             self.rates["bad place"] = self.chance.uniform(0.3, 0.9)
         self.deadly = 2 if self.gentle else DEADLY

@@ -103,3 +103,28 @@ def versions_from_memory(world: World) -> list[Swap]:
 @bug("a round that is completed leaves no model", shown_by=9)
 def models_forgotten(_: World) -> list[Swap]:
     return [(domain.decisions.progress.rounds, "_keep_model", lambda *_: 1)]
+
+
+@bug("a run has its project's tasks, whatever it was given of its own", shown_by=40)
+def own_parameters_forgotten(_: World) -> list[Swap]:
+    return [(domain.decisions.runs, "tasks_of_run", lambda tasks, *_: list(tasks))]
+
+
+@bug("round 1 begins while the first model is still to be given", shown_by=40)
+def first_model_not_waited_for(_: World) -> list[Swap]:
+    def begin(stage: Stage) -> None:
+        domain.decisions.progress.rounds.start(stage.next())
+
+    return [(domain.decisions.progress.rounds, "start_initial", begin)]
+
+
+@bug("a model that a coordinator gives in round 0 is none that round 1 begins with", shown_by=48)
+def first_model_lost(_: World) -> list[Swap]:
+    start = domain.decisions.progress.rounds.start
+
+    def without(stage: Stage) -> Any:
+        if stage.number == 1 and stage.spec.initial:
+            stage.draft.change(stage.task, model_message_id=None)
+        return start(stage)
+
+    return [(domain.decisions.progress.rounds, "start", without)]
