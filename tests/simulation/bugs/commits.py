@@ -115,7 +115,7 @@ def drawn_ids_of_commands(_: World) -> list[Swap]:
     return [(web.http.writing, "derive", _drawn)]
 
 
-@bug("a restarted run gets a drawn id, so that a run can be restarted twice", shown_by=26)
+@bug("a restarted run gets a drawn id, so that a run can be restarted twice", shown_by=101)
 def drawn_ids_of_attempts(_: World) -> list[Swap]:
     return [(domain.decisions.runs, "next_attempt", _drawn)]
 

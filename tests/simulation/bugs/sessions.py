@@ -25,7 +25,7 @@ def _opened_otherwise(**changes: Any) -> list[Swap]:
     return [(_sessions, "add_token", added)]
 
 
-@bug("a one-time code is good for as many sessions as one likes", shown_by=79)
+@bug("a one-time code is good for as many sessions as one likes", shown_by=103)
 def code_used_twice(_: World) -> list[Swap]:
     class Kept:
         """A draft that changes nothing."""
