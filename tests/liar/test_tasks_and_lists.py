@@ -278,3 +278,28 @@ def test_a_hub_that_swallows_the_report_does_not_swallow_the_record(
         assert "not_named" in "".join(capfd.readouterr().out.split())
         there.liars["east"].rules = []
         until(lambda: "receipt_missing" in [event.kind for event in project.coordinator.events(run.id)])
+
+
+def test_an_older_model_is_not_taken_for_what_a_task_before_has_made(world: World, tmp_path: Path) -> None:
+    """East is shown the first round's model of `first` in place of its last one, when `second` begins."""
+    with scene(world, tmp_path, lied_to=["east"]) as there:
+        liar, project = there.liars["east"], there.project(rounds=2)
+        coordinator = project.coordinator
+        (first,) = coordinator.written_tasks(project.id)
+        second = {**first, "name": "second", "rounds": 1, "contract": {**MANY, "train_within_s": 60}}
+        coordinator.update_project(project.id, tasks=[first, second])
+        run_id = project.start()
+
+        def changed(entry: Json) -> Json:
+            if not entry["facts"].get("results"):
+                return entry
+            old = coordinator.run(run_id).tasks[0].rounds[0].model_message_id
+            shown = [{**one, "message_id": old} for one in entry["facts"]["results"]]
+            return {**entry, "facts": {**entry["facts"], "results": shown}}
+
+        liar.rules = [entries_of("invited", changed)]
+        run = project.finished(run_id)
+        assert run.state == "succeeded"
+        east = next(seat for seat in run.tasks[1].seats if seat.site_id == there.id("east"))
+        assert east.state == "failed"
+        assert "seal_older_model" in why(project, run)

@@ -336,6 +336,11 @@ def test_a_live_run_says_in_a_sentence_whom_it_waits_for(
     assert headline(run, {**NAMES, "k": "Kiel"}, whole=whole) == sentence
 
 
+def test_in_round_0_the_first_model_is_waited_for() -> None:
+    run = run_of(task_of([round_of(0, "aggregating", quorum=0)], [seat("a", "invited")]))
+    assert headline(run, {**NAMES, "k": "Kiel"}, whole=True) == "train waits for the first model, which Kiel gives."
+
+
 ENDS = [
     ({"state": "created"}, "It is queued: it begins when a run of its project has ended."),
     ({"state": "running"}, "No task is active: it waits for the decider to begin."),

@@ -47,6 +47,8 @@ def waits_sentence(one: Waits, run: Run, names: Mapping[str, str]) -> str:
         return f"{place} is not opened yet."
     if one.coordinator:
         boss = names.get(run.coordinator_site_id, "its coordinator")
+        if one.round.number == 0:
+            return f"{one.task.name} waits for the first model, which {boss} gives."
         updates = f" of {counted(one.there, 'update')}" if one.whole else ""
         return f"{place} waits for the global model that {boss} makes{updates}."
     if not one.whole:
