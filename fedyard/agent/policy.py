@@ -75,7 +75,8 @@ class ProjectPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     data: name -> file, in place of [data]: a task of this project gets these alone. allow: the models that it may run,
     each perhaps with the SHA-256 of its code, in place of `tasks.allow` and of the models that come with Fedyard.
-    min_rows: each table that a task may read has so many, and no update is made of fewer. min_sites: no update goes
+    min_rows: each table that a task may read has so many, and no update is made of fewer. min_count: the smallest count
+    that a ready task may tell, in place of `tasks.min_count`. min_sites: no update goes
     into a model of fewer sites. max_update_bytes: of a packed update. metrics: the names of those that may leave;
     without it all may. logs: what a task says, in its log and as reason, may leave. runs_a_day: within any 24 hours.
     hours: "20:00-06:00", when hooks may begin, by the clock of `time_zone` or else this machine's. ask: a person has to
@@ -86,6 +87,7 @@ class ProjectPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: dict[str, str] | None = None
     allow: Annotated[list[Allowed], msgspec.Meta(max_length=200)] | None = None
     min_rows: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
+    min_count: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
     min_sites: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 0
     max_update_bytes: Annotated[int, msgspec.Meta(ge=1, le=2**40)] | None = None
     metrics: Annotated[list[str], msgspec.Meta(max_length=MAX_METRICS)] | None = None
@@ -103,6 +105,10 @@ class ProjectPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def data_of(self, site: Mapping[str, str]) -> Mapping[str, str]:
         """What a task of this project may read: name -> file. site: [data]."""
         return site if self.data is None else self.data
+
+    def least(self, site: int) -> int:
+        """The smallest count of people that a ready task may tell. site: tasks.min_count."""
+        return site if self.min_count is None else self.min_count
 
     def models(self, site: Sequence[str]) -> list[str]:
         """The models that may run, beside those that come with Fedyard where `allow` is not said. site: tasks.allow."""

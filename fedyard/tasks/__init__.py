@@ -87,6 +87,7 @@ class Context:
 
     project_id: empty where there is no project. keep: private, outlives runs: one folder for each project and task.
     results: by name, the models of the tasks that this one comes after; each is unpacked when it is asked for.
+    min_count: the smallest count of people that this site lets a ready task tell.
     seed: for what all sites must draw alike: the same at every site, for the same task run and round.
     site_seed: for what each must draw for itself: another at every site. Both are the same again when a hook is
     repeated, and neither is secret: noise that shall protect somebody is drawn from `secrets`.
@@ -111,6 +112,7 @@ class Context:
     keep: Path = Path()
     results: Mapping[str, Content] = field(default_factory=dict)
     sources: Mapping[str, Source] = field(default_factory=dict)
+    min_count: int = 5
 
     @property
     def common_seed(self) -> int:

@@ -19,7 +19,13 @@ import msgspec
 MAX_FILES: Final = 2000
 MAX_FILE_BYTES: Final = 16 * 2**20
 SUFFIX: Final = ".py"
-NAMED: Final = {"logistic_regression": "fedyard.tasks.logistic_regression"}
+NAMED: Final = {
+    "kaplan_meier": "fedyard.tasks.ready.survival",
+    "linear_regression": "fedyard.tasks.ready.regression",
+    "logistic_glm": "fedyard.tasks.ready.regression",
+    "logistic_regression": "fedyard.tasks.logistic_regression",
+    "table_one": "fedyard.tasks.ready.table_one",
+}
 """The modules of the models that come with Fedyard (`registry.BUILT_IN`); digested with what is beside them."""
 _OURS = "fedyard.tasks"
 _CONTEXT = b"fedyard code 1\0"

@@ -193,6 +193,7 @@ class Hooks:
             project_id=job.project_id,
             keep=keep,
             sources=job.sources,
+            min_count=job.min_count,
             results=Results(job.results, job.limit_bytes, job.missing_results),
         )
 

@@ -72,6 +72,7 @@ class Job(msgspec.Struct, frozen=True, tag=True):
     data: dict[str, str]
     folder: str
     sources: dict[str, Source] = {}
+    min_count: int = 5
     model: Packed | None = None
     updates: list[Submitted] = []
     limit_bytes: int = 1_073_741_824

@@ -7,9 +7,18 @@ from collections.abc import Collection
 
 from fedyard.tasks import Task, TaskError
 from fedyard.tasks.logistic_regression import LogisticRegression
+from fedyard.tasks.ready.regression import LinearRegression, LogisticGlm
+from fedyard.tasks.ready.survival import KaplanMeier
+from fedyard.tasks.ready.table_one import TableOne
 from fedyard.wire.shown import shown
 
-BUILT_IN: dict[str, type[Task]] = {"logistic_regression": LogisticRegression}
+BUILT_IN: dict[str, type[Task]] = {
+    "kaplan_meier": KaplanMeier,
+    "linear_regression": LinearRegression,
+    "logistic_glm": LogisticGlm,
+    "logistic_regression": LogisticRegression,
+    "table_one": TableOne,
+}
 
 
 def why_unknown(model: str, allowed: Collection[str]) -> str:

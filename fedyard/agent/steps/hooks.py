@@ -96,6 +96,7 @@ class Hooks:
             parameters=spec.parameters,
             data={} if blind else self._data(policy),
             sources={} if blind else self._at.folder.sources(self._at.settings, policy),
+            min_count=policy.least(self._at.settings.tasks.min_count),
             folder=str(under(self._at.runs, run_id, str(task_seq))),
             model=model,
             updates=updates or [],
