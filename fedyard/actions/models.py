@@ -12,6 +12,7 @@ from fedyard.client.client import Client
 from fedyard.client.transfer import Transfer
 from fedyard.sealed.errors import Gone, NotRecipient
 from fedyard.sealed.sealing import Address
+from fedyard.tasks import Content
 from fedyard.tasks.packed import write
 from fedyard.wire import answers as a
 
@@ -39,6 +40,18 @@ def fetch(folder: Folder, client: Client, project: a.Project, model: a.Model, to
     courier = courier_of(folder, client)
     with tempfile.TemporaryDirectory(dir=folder.path) as spool:
         write(_version_opened(courier, client, project, model, Path(spool) / "model"), to)
+
+
+def opened(folder: Folder, client: Client, project: a.Project, model: a.Model) -> Content:
+    """What is in a version: arrays or bytes, if it is the model that the coordinator made in this very round."""
+    from fedyard.tasks.arrays import unpack  # noqa: PLC0415 - numpy is heavy, and other commands need none
+
+    if model.epoch is not None:
+        raise Gone(f"version {model.version} is a file of the project's own coordinator: --get it")
+    courier = courier_of(folder, client)
+    with tempfile.TemporaryDirectory(dir=folder.path) as spool:
+        packed = _version_opened(courier, client, project, model, Path(spool) / "model")
+        return unpack(packed, folder.settings().tasks.content_limit_bytes)
 
 
 def _version_opened(courier: Courier, client: Client, project: a.Project, model: a.Model, target: Path) -> bytes | Path:

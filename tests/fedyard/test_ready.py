@@ -58,11 +58,10 @@ class Federation:
             site, "run", "t", number, rounds, parameters, data, self.folder, min_count=self.least, log=self.said.append
         )
 
-    def trained(self, rounds: int) -> Result:
+    def trained(self, rounds: int, model: Any = None) -> Result:
         tasks = {site: self.task() for site in self.files}
         for site, task in tasks.items():
             task.prepare(self.context(site, 1, rounds))
-        model: Any = None
         for number in range(1, rounds + 1):
             updates = []
             for site, task in tasks.items():
@@ -147,6 +146,21 @@ def test_a_regression_equals_that_of_all_rows(tmp_path, model: str, outcome: str
     else:
         np.testing.assert_allclose(fit["pseudo_r_squared"], pooled.prsquared, rtol=1e-9)
         np.testing.assert_allclose([line["odds_ratio"] for line in found], np.exp(pooled.params), rtol=1e-7)
+
+
+def test_a_task_begins_anew_behind_another_one_and_goes_on_from_its_own_model(tmp_path) -> None:
+    """A run hands a task the model of the task before it."""
+    pressure = Federation(tmp_path, "linear_regression", {"outcome": "pressure", **TERMS}, PARTS)
+    dead = Federation(tmp_path, "logistic_glm", {"outcome": "dead", **TERMS}, PARTS)
+    table = Federation(tmp_path, "table_one", {"columns": ["age"]}, PARTS)
+    expected = lines(dead.trained(9).content, "coefficients")
+    for before in (pressure.trained(2).content, table.trained(2).content, b"of a task of its own", None):
+        assert lines(dead.trained(9, before).content, "coefficients") == expected
+    begun = dead.trained(3)
+    assert lines(dead.trained(6, begun.content).content, "coefficients") == expected
+    other = Federation(tmp_path, "table_one", {"columns": ["bmi"]}, PARTS).trained(2).content
+    assert "q50" not in lines(table.trained(1, other).content, "numbers")[0]
+    assert "q50" in lines(table.trained(1, table.trained(1).content).content, "numbers")[0]
 
 
 def test_numbers_far_from_nought_lose_no_digits(tmp_path) -> None:

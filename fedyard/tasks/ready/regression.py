@@ -164,9 +164,9 @@ class Regression(Task):
         rows = self.rows
         assert rows is not None
         count = float(len(rows.outcome))
-        if model is None:
+        arrays = c.own(model, self._mark())
+        if arrays is None:
             return Result(_survey(rows), {"samples": count})
-        arrays = c.arrays_of(model)
         design = _Design.of(arrays)
         self._check_design(design, rows)
         beta = c.floats(arrays, "beta", (design.count,))
@@ -211,7 +211,11 @@ class Regression(Task):
             "converged": float(converged),
             "log_likelihood": dict(zip(result["fit.name"], result["fit.value"], strict=True))["log_likelihood"],
         }
-        return Result({**whole.design.packed(), "beta": beta, **result}, metrics)
+        mark = {c.MADE_FOR: c.text_array([self._mark()])}
+        return Result({**whole.design.packed(), "beta": beta, **mark, **result}, metrics)
+
+    def _mark(self) -> str:
+        return c.mark_of(self.model, self.chosen)
 
     # a site's rows
 
@@ -344,7 +348,7 @@ class Regression(Task):
             scale=np.array([column[3] for column in columns]),
             outcome=outcome,
         )
-        content = {**design.packed(), "beta": np.zeros(design.count)}
+        content = {**design.packed(), "beta": np.zeros(design.count), c.MADE_FOR: c.text_array([self._mark()])}
         return Result(content, {"rows": outcome[0], "sites": float(len(parts)), "converged": 0.0})
 
     def _step(self, whole: _Sums) -> tuple[c.Floats, c.Floats]:

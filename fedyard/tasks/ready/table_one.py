@@ -107,7 +107,8 @@ class TableOne(Task):
     def train(self, context: Context, model: Content | None) -> Result:
         table = self.table
         assert table is not None
-        grid = {} if model is None else _grid_of(c.arrays_of(model))
+        before = c.own(model, c.mark_of("table_one", self.chosen))
+        grid = {} if before is None else _grid_of(before)
         groups = self._groups(context, table, grid)
         rows = sum(group.rows for group in groups.values())
         if not rows:
@@ -183,7 +184,10 @@ class TableOne(Task):
         return {
             name: c.text_array(list(map(str, cells))) if isinstance(cells[0], str) else np.array(cells, dtype=float)
             for name, cells in lines.items()
-        } | {"bins": np.array([float(self.chosen.bins)])}
+        } | {
+            "bins": np.array([float(self.chosen.bins)]),
+            c.MADE_FOR: c.text_array([c.mark_of("table_one", self.chosen)]),
+        }
 
     def _numbers(self, column: str, group: _Group, whole: _Group, *, quantiles: bool) -> dict[str, float]:
         count, mean, squares = group.moments[column]
