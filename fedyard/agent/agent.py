@@ -41,6 +41,7 @@ from fedyard.client.errors import Refused, Unavailable, Unreachable
 from fedyard.client.transfer import Transfer
 from fedyard.clock import Clock, SystemClock, jitter, micros_now, utc_now
 from fedyard.sealed.trust import Changed
+from fedyard.tasks.confined.entering import held
 from fedyard.wire import locks
 from fedyard.wire.backoff import Backoff
 
@@ -172,6 +173,8 @@ class Agent:
             log=self._log,
         )
         self._log("started", hub=self.settings.hub, id=self.site_id)
+        if lacks := held().lacks:
+            self._log("tasks not confined", detail=lacks)
         bodies = {
             "keys": self._tend,
             "inbox": self.following.run,

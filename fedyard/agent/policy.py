@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from fedyard.agent.consents import Consent, means
+from fedyard.tasks.confined import Confine
 from fedyard.tasks.privacy import Privacy
 from fedyard.wire.answers import TaskSpec
 from fedyard.wire.plurals import counted
@@ -81,7 +82,7 @@ class ProjectPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     without it all may. logs: what a task says, in its log and as reason, may leave. runs_a_day: within any 24 hours.
     hours: "20:00-06:00", when hooks may begin, by the clock of `time_zone` or else this machine's. ask: a person has to
     approve each run ("runs"), or tasks that nobody here approved before ("changes"). privacy: updates leave clipped and
-    with noise.
+    with noise. confine: what the hooks' processes may reach.
     """
 
     data: dict[str, str] | None = None
@@ -97,6 +98,7 @@ class ProjectPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     time_zone: str | None = None
     ask: Ask = "never"
     privacy: Privacy | None = None
+    confine: Confine = Confine()
 
     def __post_init__(self) -> None:
         _hours(self.hours)

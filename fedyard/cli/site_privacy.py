@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import click
+import msgspec
 
 from fedyard.actions.privacy import budgets
 from fedyard.agent.site import Folder
 from fedyard.agent.state import State
 from fedyard.cli.listing import Listing
+from fedyard.tasks.confined.entering import held
 from fedyard.wire.command_line import JSON, Command, print_json
 
 
@@ -15,18 +17,20 @@ from fedyard.wire.command_line import JSON, Command, print_json
 @JSON
 @click.pass_obj
 def privacy(folder: Folder, as_json: bool) -> None:
-    """What updates with noise have cost, by project, and how much is allowed.
+    """What updates with noise have cost, by project; and whether this system can confine tasks.
 
     From the agent's memory and site.toml: the hub is not asked.
     """
+    can = held()
     state = State(folder.path / "state.sqlite")
     try:
         found = budgets(folder, state)
     finally:
         state.close()
     if as_json:
-        print_json(found)
+        print_json({"budgets": found, "confinement": {**msgspec.to_builtins(can), "lacks": can.lacks}})
         return
+    print(f"tasks: {can.lacks or 'this system can confine them, to files and without network'}")
     if not found:
         print("no project's updates leave with noise: docs/privacy.md says how")
         return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,8 +20,10 @@ import msgspec
 from fedyard.clock import SystemClock
 from fedyard.tasks import jobs
 from fedyard.tasks.code import Code, code_of, module_of
+from fedyard.tasks.confined import Confinement, without_secrets
+from fedyard.tasks.confined.entering import held
 from fedyard.tasks.frames import Frames
-from fedyard.tasks.reaper import END_WITHIN_S, end_session
+from fedyard.tasks.reaper import END_WITHIN_S, NOT_CONFINED, VARIABLE, end_session
 from fedyard.tasks.settings import Tasks
 
 ROOT = Path(__file__).absolute().parents[2]
@@ -63,20 +67,21 @@ class Child:
         self._clock = SystemClock()
         self._process: subprocess.Popen[bytes] | None = None
         self._code: Code | None = None
+        self._reach: Reach = (None, ())
 
     def call(self, job: jobs.Job, unwanted: Callable[[], bool], logged: Logged = _nowhere) -> jobs.Finished | None:
         """The outcome, or None once `unwanted` says so: the hook is asked to stop, and ended if it does not.
 
         `logged` is called with what the hook says meanwhile. Raises `ChildDied`; the next call starts a new process.
         """
+        if job.confine is not None and job.confine.required and held().lacks:
+            return jobs.Finished(error=f"{job.hook}: this site runs tasks confined alone, and here {held().lacks}")
         try:
+            job = _within(job)
             frame = jobs.encode(job)
         except (OverflowError, TypeError, ValueError):
             return jobs.Finished(error=f"{job.hook}: the parameters hold a value that no task can be handed: {_WHICH}")
-        if self._process is not None and job.code != self._code:
-            self.end()  # it has imported what lay here before
-        self._code = job.code
-        self._start()
+        self._start(job)
         raised: list[Exception] = []
 
         def overtaken() -> bool:
@@ -119,7 +124,11 @@ class Child:
             end_session(process.pid)
             return process.wait()
 
-    def _start(self) -> None:
+    def _start(self, job: jobs.Job) -> None:
+        reach = _reach_of(job.confine)
+        if self._process is not None and (job.code, reach) != (self._code, self._reach):
+            self.end()  # it has imported what lay here before, or may not open the file that lies there now
+        self._code, self._reach = job.code, reach
         if self._process is not None:
             return
         ours, theirs = socket.socketpair()
@@ -130,7 +139,7 @@ class Child:
         own = "" if self._code is not None and self._code.only else str(self._folder)
         paths = [own, os.environ.get("PYTHONPATH") or "", "" if found_anyway else str(ROOT)]
         environment = {
-            **os.environ,
+            **(os.environ if job.confine is None else _confined(job, job.confine)),
             **dict.fromkeys(_THREADS, str(self._threads)),
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         }
@@ -174,6 +183,68 @@ class Child:
         return frame
 
 
+Reach: TypeAlias = tuple[Confinement | None, tuple[tuple[int, int] | None, ...]]
+"""How a process is confined, and which files lay at its places when it began: it may open these, not their names."""
+
+
+def _reach_of(confinement: Confinement | None) -> Reach:
+    places = () if confinement is None else confinement.read
+    return confinement, tuple(_identity(path) for path in places if not path.endswith(_BESIDE))
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - as it came
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _confined(job: jobs.Job, confinement: Confinement) -> dict[str, str]:
+    """The environment of a confined process, whose own folders are there before it is."""
+    temporary = Path(job.folder) / "tmp"
+    for path in (Path(job.folder), Path(job.keep or job.folder), temporary):
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return {
+        **without_secrets(os.environ, confinement.environment),
+        **dict.fromkeys(_TEMPORARY, str(temporary)),
+        VARIABLE: msgspec.json.encode(confinement).decode(),
+    }
+
+
+def _within(job: jobs.Job) -> jobs.Job:
+    """The job of a confined process with its files in the task's own folder, since it may open no others."""
+    if job.confine is None:
+        return job
+
+    def linked(packed: jobs.Packed) -> jobs.Packed:
+        path = Path(packed.file)
+        if not packed.file or path.is_relative_to(job.folder):
+            return packed
+        here = Path(job.folder) / f"in-{hashlib.sha256(packed.file.encode()).hexdigest()[:32]}"
+        here.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            return packed
+        if not (here.exists() and here.samefile(path)):
+            here.unlink(missing_ok=True)
+            try:
+                here.hardlink_to(path)
+            except OSError:  # another file system, or one without links
+                shutil.copyfile(path, here)
+        return jobs.packed(here)
+
+    return msgspec.structs.replace(
+        job,
+        model=None if job.model is None else linked(job.model),
+        updates=[msgspec.structs.replace(one, packed=linked(one.packed)) for one in job.updates],
+        results={name: linked(one) for name, one in job.results.items()},
+    )
+
+
+_BESIDE = ("-wal", "-shm", "-journal")
+"""What comes and goes beside a database's file."""
+_TEMPORARY = ("TMPDIR", "JOBLIB_TEMP_FOLDER", "XDG_CACHE_HOME", "MPLCONFIGDIR")
+"""Where libraries write by themselves."""
 _WHICH = "a whole number beyond 64 bits, or text that is no Unicode"
 _MEANING = {
     signal.SIGKILL: "killed from outside, or by the system for want of memory",
@@ -182,11 +253,14 @@ _MEANING = {
     signal.SIGABRT: "compiled code gave up",
     signal.SIGILL: "compiled code was not made for this processor",
     signal.SIGFPE: "compiled code divided by zero",
+    signal.SIGXCPU: "it took more of the processor's time than its site allows",
 }
 
 
 def _how(code: int | None) -> str:
     """A sentence on how the process ended."""
+    if code == NOT_CONFINED:
+        return "its process could not be confined; the agent's output says what the system refused"
     if code is None or code >= 0:
         return f"its process ended by itself, with code {code}"
     try:

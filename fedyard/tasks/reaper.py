@@ -22,6 +22,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -32,6 +33,10 @@ GRACE_S = 0.5
 END_WITHIN_S = 5.0
 """What is not gone by then hangs in the kernel, or is not ours to end."""
 LOOK_EVERY_S = 0.01
+NOT_CONFINED = 78
+"""How the hooks' process ends where the system does not confine it as it should."""
+VARIABLE = "FEDYARD_CONFINEMENT"
+"""By which the first process of a task run is told how the hooks are confined; it does not reach them."""
 _PROC = Path("/proc")
 _LINUX = sys.platform == "linux"
 
@@ -65,9 +70,25 @@ def _become_hooks(parent: int, end: int) -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    if told := os.environ.pop(VARIABLE, ""):
+        _confine(told)
     from fedyard.tasks import hooks  # noqa: PLC0415 - numpy is heavy, and the reaper has no use for it
 
     hooks.serve_on(socket.socket(fileno=end))
+
+
+def _confine(told: str) -> None:
+    """Before anything of the task is loaded, and before there is a second thread."""
+    import msgspec  # noqa: PLC0415 - the reaper has no use for it
+
+    from fedyard.tasks.confined import Confinement  # noqa: PLC0415 - as above
+    from fedyard.tasks.confined.entering import enter  # noqa: PLC0415 - as above
+
+    try:
+        enter(msgspec.json.decode(told, type=Confinement))
+    except Exception:  # noqa: BLE001 - whatever it is: a process that is not held must not go on
+        traceback.print_exc(file=sys.stderr)
+        os._exit(NOT_CONFINED)
 
 
 def _watch(hooks: int, pipe: int, woken: int) -> int | None:

@@ -8,12 +8,12 @@ import re
 import msgspec
 import pytest
 
-from fedyard.agent.site import Settings
 from fedyard.agent.state import State
 from fedyard.cli.main import main
+from fedyard.tasks.confined import Confine
 from fedyard.tasks.privacy import Privacy, Released
 from fedyard.tasks.privacy.accounting import epsilon_of
-from tests.fedyard.world import World
+from tests.fedyard.world import UNCONFINED, World
 from tests.ops.program import ROOT
 from tests.waiting import until
 
@@ -27,6 +27,10 @@ from fedyard import Result, Task
 class Weights(Task):
     def train(self, context, model):
         context.log("the oldest patient is 104")
+        try:
+            open("token").read()
+        except PermissionError:
+            context.log("there is a token, and it cannot be read")
         return Result({"w": np.full(1000, 70.0)}, {"samples": 104.0, "loss": 0.5})
 
     def aggregate(self, context, updates):
@@ -53,8 +57,9 @@ def test_its_figures_are_the_accountants() -> None:
 
 
 def test_it_names_every_setting() -> None:
-    named = " ".join(row[0] for row in table("| key of `privacy` |"))
-    assert [name for name in Privacy.__struct_fields__ if f"`{name}`" not in named] == []
+    for kind, heading in ((Privacy, "| key of `privacy` |"), (Confine, "| key of `confine` |")):
+        named = " ".join(row[0] for row in table(heading))
+        assert [name for name in kind.__struct_fields__ if f"`{name}`" not in named] == []
 
 
 def test_a_site_that_adds_noise(world: World, tmp_path, capsys) -> None:
@@ -62,8 +67,10 @@ def test_a_site_that_adds_noise(world: World, tmp_path, capsys) -> None:
     (north.path / "weights.py").write_text(TASK)
     path = north.path / "site.toml"
     toml = re.sub(r"allow = .*", 'allow = ["weights:Weights"]', path.read_text())
-    path.write_text(toml + "\n" + blocks("toml")[0].replace("breast-cancer", '"*"'))
-    assert isinstance(north.folder.settings(), Settings)
+    sections = "\n".join(blocks("toml")).replace("breast-cancer", '"*"')
+    path.write_text(toml.replace(UNCONFINED, "") + "\n" + sections)
+    (said,) = north.folder.settings().project.values()
+    assert said.confine == Confine(on="always", read=["/srv/atlas"], memory_bytes=8_000_000_000, cpu_s=36000)
     try:
         north.may_be_alone().start()
         specs = [{"name": "weights", "model": "weights:Weights", "rounds": 2}]
@@ -75,7 +82,9 @@ def test_a_site_that_adds_noise(world: World, tmp_path, capsys) -> None:
         shown = []
         for command in re.findall(r"^\$ fedyard --folder north (.*)$", PAGE, re.MULTILINE):
             assert main(["--folder", str(north.path), *command.split(), "--json"]) == 0
-            shown += msgspec.json.decode(capsys.readouterr().out)
+            answer = msgspec.json.decode(capsys.readouterr().out)
+            shown += answer["budgets"]
+            assert answer["confinement"]["lacks"] == ""
         state = State(north.path / "state.sqlite")
         left = state.egress.latest(100)
         state.close()
@@ -90,4 +99,6 @@ def test_a_site_that_adds_noise(world: World, tmp_path, capsys) -> None:
     assert abs(first / (8 * math.sqrt(1000)) - 1) < 0.25
     assert abs(second / (8 * math.sqrt(2000)) - 1) < 0.25
     assert [row.kind for row in left if row.kind in ("log", "reason")] == []
-    assert "the oldest patient" in (north.path / "agent.log").read_text()
+    log = (north.path / "agent.log").read_text()
+    assert "the oldest patient" in log
+    assert "it cannot be read" in log

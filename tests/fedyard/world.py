@@ -31,6 +31,9 @@ from tests.waiting import until
 TASKS = "tests.fedyard.tasks_of_tests"
 ALLOWED = [f"{TASKS}:{name}" for name in ("Gated", "Stubborn", "Failing", "Large", "Odd", "Picky")]
 
+UNCONFINED = '\n[project."*"]\nconfine = { on = "never" }\n'
+"""The tasks of tests note what they do in the site's folder."""
+
 
 class World:
     """One hub for many tests; every test makes its own sites and projects in it."""
@@ -63,6 +66,7 @@ class SiteProcess:
             text.replace("allow = []", f"allow = {ALLOWED!r}")
             .replace("= 5.0", "= 0.5")
             .replace("1073741824", "8388608")
+            + UNCONFINED
         )
         self.site_id = self.folder.enrol(Settings(hub=world.hub, name=self.name))
         self.client = Client(world.hub, self.folder.token())

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from fedyard.agent.confining import confinement_of, why_unreachable
 from fedyard.agent.paths import under
 from fedyard.agent.patience import Overtaken
 from fedyard.agent.policy import PolicyRefused, ProjectPolicy
@@ -18,6 +19,7 @@ from fedyard.sealed.errors import Gone, NotRecipient
 from fedyard.sealed.sealing import Digests
 from fedyard.tasks import jobs
 from fedyard.tasks.privacy import Filter, Privacy, may_leave
+from fedyard.tasks.sources import Source
 from fedyard.wire.answers import Entry, TaskSpec
 from fedyard.wire.notices import EarlierModel
 
@@ -83,6 +85,9 @@ class Hooks:
             model = jobs.packed(self._at.payloads.model(entry, seat.model_id, start=True).content)
         project_id, number = entry.project_id or "", 1 if entry.round is None else entry.round
         made, missing = self._made_before(entry, seat.results if results is None and seat else results or [])
+        kept = [str(under(self._at.kept, project_id, spec.name))] if project_id else []
+        sources = {} if blind else self._sources(policy)
+        own = under(self._at.runs, run_id, str(task_seq))
         job = jobs.Job(
             hook=hook,
             model_name=spec.model,
@@ -95,19 +100,20 @@ class Hooks:
             rounds=spec.rounds,
             parameters=spec.parameters,
             data={} if blind else self._data(policy),
-            sources={} if blind else self._at.folder.sources(self._at.settings, policy),
             min_count=policy.least(self._at.settings.tasks.min_count),
-            folder=str(under(self._at.runs, run_id, str(task_seq))),
+            sources=sources,
+            folder=str(own),
             model=model,
             updates=updates or [],
             limit_bytes=self._at.settings.tasks.content_limit_bytes,
             project_id=project_id,
-            keep=str(under(self._at.kept, project_id, spec.name)) if project_id else "",
+            keep="".join(kept),
             filter=self._filter(entry, hook, policy.privacy),
             code=code,
             min_rows=policy.min_rows,
             results=made,
             missing_results=missing,
+            confine=confinement_of(policy.confine, self._at.folder.path, sources, code, [str(own), *kept]),
         )
         finished = self._at.children.call(
             job,
@@ -130,6 +136,14 @@ class Hooks:
 
     def _data(self, policy: ProjectPolicy) -> dict[str, str]:
         return {name: str(path) for name, path in self._at.folder.data(self._at.settings, policy).items()}
+
+    def _sources(self, policy: ProjectPolicy) -> dict[str, Source]:
+        """What a task is shown; of what it cannot reach it is told why, should it ask for it."""
+        found = self._at.folder.sources(self._at.settings, policy)
+        whys = {name: why_unreachable(policy.confine, name, source) for name, source in found.items()}
+        return {
+            name: msgspec.structs.replace(source, fault=source.fault or whys[name]) for name, source in found.items()
+        }
 
     def _filter(self, entry: Entry, hook: jobs.Hook, privacy: Privacy | None) -> Filter | None:
         """What is done to an update; a place in the project's budget is reserved before one is made."""
