@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from fedyard.actions.privacy import Budget, budgets
 from fedyard.agent.cluster import ALL, ClusterSettings
 from fedyard.agent.consents import UNKNOWN, Consent
+from fedyard.agent.policy import ALL_OTHERS, ProjectPolicy
 from fedyard.agent.site import Settings
 from fedyard.client.errors import Unreachable
 from fedyard.client.routes import STRAIGHT, routes_of
 from fedyard.portal.desk import Answer, Page, Visit
+from fedyard.tasks.confined import Confine
+from fedyard.tasks.confined.entering import held
 from fedyard.wire.plurals import counted
 
 
@@ -25,16 +29,21 @@ class Section:
 
 def show(visit: Visit) -> Answer:
     desk = visit.desk
-    sections = in_words(desk.settings(), list(desk.consents().values()))
+    spent = budgets(desk.folder, desk.state())
+    sections = in_words(desk.settings(), list(desk.consents().values()), spent, held().lacks)
     return Page("policy.html", {"sections": sections, "file": str(desk.folder.path / "site.toml")})
 
 
-def in_words(settings: Settings, consents: Sequence[Consent]) -> list[Section]:
-    """Every rule that this site follows."""
+def in_words(
+    settings: Settings, consents: Sequence[Consent], spent: Sequence[Budget] = (), lacks: str = ""
+) -> list[Section]:
+    """Every rule that this site follows. lacks: in what this system cannot confine tasks."""
     return [
         Section("Which projects it serves", _serves(settings, consents), "[[join]]"),
         Section("Which code may read its data", _code(settings), "[tasks] allow, [data]"),
         Section("What leaves the house", _leaves(settings), "[trust] unsealed, [coordinator], transfer_hosts"),
+        Section("Which noise is added, and what that costs", _noise(spent), "[project.NAME.privacy]"),
+        Section("What a task may reach", _reach(settings.project, lacks), "[project.NAME.confine]"),
         Section("Whom it trusts", _trusts(settings), "[trust]"),
         Section("What others may run here", _runs(settings.cluster), "[cluster]"),
         Section("How much it takes", _takes(settings), "[tasks], [messages]"),
@@ -80,9 +89,13 @@ def _leaves(settings: Settings) -> list[str]:
     said = [
         "Updates, models, messages and logs leave sealed to whom they are for; the hub cannot read them.",
         "Metrics, states and reasons go to the hub, which reads them.",
-        "No noise is added and nothing is clipped: what a task computes leaves as it is.",
-        "No budget of privacy (ε) is kept, and nothing waits for approval before it leaves.",
     ]
+    asked = _named(name for name, one in settings.project.items() if one.ask != "never")
+    said.append(
+        f"A person approves tasks of {asked} before anything of them leaves."
+        if asked
+        else "Nothing waits for approval before it leaves."
+    )
     if settings.trust.unsealed:
         said.append(
             "Where a project allows it, payloads go unsealed to a site that has no key: the hub can read these."
@@ -96,6 +109,57 @@ def _leaves(settings: Settings) -> list[str]:
         said.append(f"Its token may go to {hosts} by plain http: whoever is on the way can act as this site.")
     if settings.proxy is not None:
         said.append(_by_way(settings.proxy))
+    return said
+
+
+def _named(sections: Iterable[str]) -> str:
+    """Sections of site.toml as people call their projects."""
+    return ", ".join("all projects without a section" if name == ALL_OTHERS else name for name in sorted(sections))
+
+
+def _noise(spent: Sequence[Budget]) -> list[str]:
+    if not spent:
+        return [
+            "No noise is added and nothing is clipped: what a task computes leaves as it is.",
+            "No budget of privacy (ε) is kept.",
+        ]
+    said = []
+    for one in spent:
+        name = one.name or one.project_id
+        how = (
+            f"updates of {name} leave clipped to norm {one.clip:g}, with noise of {one.noise:g} times that on each "
+            "number"
+            if one.clip is not None and one.noise is not None
+            else f"updates of {name} leave without noise now"
+        )
+        of = "" if one.allowed is None else f" of {one.allowed:g}"
+        delta = one.at_delta if one.delta is None else one.delta
+        said.append(
+            f"{how[0].upper()}{how[1:]}: ε {one.epsilon:.3g}{of} is spent (δ {delta:g}), by "
+            f"{counted(one.updates, 'update')}."
+        )
+        if one.without:
+            said.append(f"Of {counted(one.without, 'update')} that left {name} without noise nothing is promised.")
+    said.append("Updates of other projects leave as they are computed.")
+    return said
+
+
+def _reach(sections: Mapping[str, ProjectPolicy], lacks: str) -> list[str]:
+    said = ["A task reads its project's data, programs and packages, writes its own folders, and opens no connection."]
+    if lacks:
+        said.append(f"This system cannot hold it to all of that: {lacks}.")
+    words: dict[str, Callable[[Confine], bool]] = {
+        "are not confined at all": lambda one: one.on == "never",
+        "run where all of that is held, or not at all": lambda one: one.on == "always",
+        "may open connections": lambda one: one.on != "never" and one.network,
+        "may work in several processes, and reach local sockets": lambda one: one.on != "never" and one.workers,
+    }
+    for what, is_so in words.items():
+        if names := _named(name for name, one in sections.items() if is_so(one.confine)):
+            said.append(f"Tasks of {names} {what}.")
+    for name, one in sorted(sections.items()):
+        if more := [*one.confine.read, *one.confine.write]:
+            said.append(f"Tasks of {_named([name])} reach {', '.join(more)}, too.")
     return said
 
 

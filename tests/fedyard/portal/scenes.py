@@ -7,8 +7,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from fedyard.actions.privacy import Budget
 from fedyard.agent.consents import Consent
 from fedyard.agent.health import Health, Line
+from fedyard.agent.policy import ProjectPolicy
 from fedyard.agent.site import Folder, Keys, Settings
 from fedyard.agent.state import Egress, Receipt
 from fedyard.look.forms import Form
@@ -18,6 +22,8 @@ from fedyard.portal.door import Session
 from fedyard.portal.pages import agent, keys, left, messages, models, now, policy, projects, runs, trust
 from fedyard.sealed.keys import Epoch, Key, fingerprint, words
 from fedyard.sealed.trust import Pin
+from fedyard.tasks.confined import Confine
+from fedyard.tasks.privacy import Privacy
 from fedyard.wire import answers as a
 from fedyard.wire.statements import hex_groups
 from fedyard.wire.times import DAY, SECOND
@@ -318,6 +324,22 @@ TRUSTED = trust.Trusted(
     strict=True,
 )
 SETTINGS = Settings(hub="https://hub.example", name=NAMES[NORTH], data={"train": "train.csv"})
+NOISY = msgspec.structs.replace(
+    SETTINGS,
+    project={
+        "hearts": ProjectPolicy(
+            ask="runs",
+            privacy=Privacy(clip=1.0, noise=8.0, epsilon=10.0),
+            confine=Confine(workers=True, read=["/srv/atlas"]),
+        ),
+        "*": ProjectPolicy(confine=Confine(on="never")),
+    },
+)
+SPENT = [
+    Budget("p1", EVIL, 10, 3, 3.747217, 1e-6, 10.0, 1e-6, 1.0, 8.0),
+    Budget("p2", "lungs", 0, 0, 0.0, None, 2.0, 1e-5, 0.5, 4.0),
+    Budget("p3", "", 4, 0, 1.5, 1e-6, None, None, None, None),
+]
 
 PAGES: Mapping[str, Page] = {
     "now": Page("now.html", {"site_now": BUSY_NOW}),
@@ -325,6 +347,10 @@ PAGES: Mapping[str, Page] = {
     "left": Page("left.html", {"left": BUSY_LEFT, "kinds": left.KINDS}),
     "left-empty": Page("left.html", {"left": left.Left([], [], [], [], {}, {}), "kinds": left.KINDS}),
     "policy": Page("policy.html", {"sections": policy.in_words(SETTINGS, [CONSENT]), "file": "/sites/north/site.toml"}),
+    "policy-noise": Page(
+        "policy.html",
+        {"sections": policy.in_words(NOISY, [CONSENT], SPENT, "no Landlock"), "file": "/sites/north/site.toml"},
+    ),
     "agent": Page("agent.html", {"agent": AGENT}),
     "agent-never": Page("agent.html", {"agent": NEVER}),
     "projects": Page(

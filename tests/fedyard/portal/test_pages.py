@@ -24,6 +24,7 @@ from fedyard.portal.pages.runs import with_own
 from fedyard.sealed.trust import TrustSettings
 from fedyard.wire.answers import Entry, Membership, Model, Project, Round, Run, Seat, Submission, TaskRun, TaskSpec
 from fedyard.wire.times import DAY, SECOND
+from tests.fedyard.portal import scenes
 from tests.fedyard.portal.scenes import epoch
 
 NORTH, EAST, SOUTH = (f"{digit}aaaaaaa-0000-4000-8000-000000000000" for digit in "123")
@@ -152,6 +153,27 @@ def test_the_defaults_in_words() -> None:
     assert "no model of fewer than 2 updates" in said
     assert "believed when it is first seen" in said
     assert "It names no data" in said
+
+
+def test_noise_budgets_and_what_a_task_may_reach_are_said() -> None:
+    said = "\n".join(
+        sentence
+        for section in in_words(scenes.NOISY, [], scenes.SPENT[1:], "no Landlock")
+        for sentence in section.sentences
+    )
+    for rule in (
+        "A person approves tasks of hearts",
+        "Updates of lungs leave clipped to norm 0.5, with noise of 4 times that on each number",
+        "ε 0 of 2 is spent (δ 1e-05), by 0 updates.",
+        "Updates of p3 leave without noise now: ε 1.5 is spent (δ 1e-06), by 4 updates.",
+        "cannot hold it to all of that: no Landlock.",
+        "Tasks of all projects without a section are not confined at all.",
+        "Tasks of hearts may work in several processes",
+        "reach /srv/atlas, too",
+    ):
+        assert rule in said, rule
+    assert "No noise is added" not in said
+    assert "No noise is added" in words(Settings(hub="http://hub", name="north"))
 
 
 def test_every_rule_that_people_changed_is_said() -> None:
