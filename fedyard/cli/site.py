@@ -27,6 +27,7 @@ from fedyard.cli.heads import told as told_of_heads
 from fedyard.cli.listing import Listing
 from fedyard.cli.machine import refuse_elsewhere, status, unit
 from fedyard.cli.portal import portal
+from fedyard.cli.site_policy import approve, policy, refuse
 from fedyard.cli.site_privacy import privacy
 from fedyard.cli.site_workloads import workloads
 from fedyard.client.errors import Refused, Unreachable
@@ -329,6 +330,9 @@ site = Group(
         whoami,
         inbox,
         egress,
+        policy,
+        approve,
+        refuse,
         privacy,
         receipts,
         consents,

@@ -85,7 +85,7 @@ def leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple
 
 
 GRAMMAR = {
-    "site": "init run portal status unit privacy whoami inbox egress receipts consents workloads"
+    "site": "init run portal status unit policy approve refuse privacy whoami inbox egress receipts consents workloads"
     " keys rotate-keys revoke-key fingerprint trust trust-hub heads",
     "project": "create set files join leave list members approve tasks joining ready start stop scale parts rounds",
     "run": "start stop restart show why watch compare accept matches",
@@ -105,7 +105,7 @@ def test_these_are_the_commands_of_people_at_sites() -> None:
 
 
 ACTS = {
-    "site": "init run portal unit rotate-keys revoke-key trust trust-hub",
+    "site": "init run portal unit approve refuse rotate-keys revoke-key trust trust-hub",
     "project": "create set join leave approve ready start stop scale",
     "project secret": "set delete",
     "project architecture": "put delete",

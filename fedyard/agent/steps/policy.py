@@ -28,6 +28,7 @@ from fedyard.wire.types import decode
 
 LOOK_EVERY_S = 1.0
 """How often it is looked whether a person has answered: a question to this site's own memory."""
+NOT_APPROVED = "the people of this site did not approve the run"
 HELD_BACK = "the task failed; what it says of it stays at its site"
 
 
@@ -68,7 +69,7 @@ class Policy:
         policy = self._holding.policy(entry)
         said = decode(entry.facts, Deadline)
         if (reason := self._at.state.approvals.refused_run(run_id)) is not None:
-            raise PolicyRefused("run_refused", reason)
+            raise PolicyRefused("run_refused", reason or NOT_APPROVED)
         if (entry.round or 1) > spec.rounds:
             raise PolicyRefused("rounds", f"the task has {spec.rounds} rounds, and this would be round {entry.round}")
         code = self.code(spec)
@@ -184,7 +185,7 @@ class Policy:
                 raise
             asked = self._at.state.approvals.get(asked.id) or msgspec.structs.replace(asked, state="over")
         if asked.state not in ("approved", "told"):
-            raise PolicyRefused("not_approved", "the people of this site did not approve the run")
+            raise PolicyRefused("not_approved", self._at.state.approvals.refused_run(asked.run_id) or NOT_APPROVED)
 
     def _tell(self, asked: Approval) -> None:
         """This site's people, of a task that waits for them, or is not as the one of its name was before."""

@@ -136,6 +136,9 @@ class TakingPart:
                 self._at.receipts.completed(entry, None, f"seal_{error.slug}")
             raise
         self._at.receipts.completed(entry, origin, NO_MODEL if entry.message is None else "")
+        if entry.message is not None and entry.round:  # round 0 is made of no updates
+            receipts = None if origin is None or origin.digests is None else origin.digests.receipts
+            self._hooks.policy.check_model(entry, None if receipts is None else len(receipts))
         for file in self._at.state.bodies.forget_round(entry):
             Path(file).unlink(missing_ok=True)
 

@@ -89,6 +89,7 @@ def _leaves(settings: Settings) -> list[str]:
     said = [
         "Updates, models, messages and logs leave sealed to whom they are for; the hub cannot read them.",
         "Metrics, states and reasons go to the hub, which reads them.",
+        "What [project.NAME] says stands before this: fedyard site policy shows it.",
     ]
     asked = _named(name for name, one in settings.project.items() if one.ask != "never")
     said.append(
