@@ -23,8 +23,8 @@ POLICY, APPROVE, REFUSE = re.findall(r"^\$ fedyard --folder north (.*)$", PAGE, 
 def north(world: World, tmp_path: Path) -> Iterator[SiteProcess]:
     """A site whose people want to be asked about each run."""
     (site,) = world.sites(tmp_path, "north")
-    with (site.path / "site.toml").open("a") as file:
-        file.write('\n[project."*"]\nask = "runs"\n')
+    said = site.path / "site.toml"
+    said.write_text(said.read_text().replace('[project."*"]', '[project."*"]\nask = "runs"'))
     site.may_be_alone().start()
     yield site
     site.kill()

@@ -214,7 +214,7 @@ def test_an_older_model_is_not_started_from(world: World, tmp_path: Path) -> Non
         there.liars["east"].rules = [entries(older)]
         project = there.project(rounds=3, contract=MANY)
         run = project.finished(project.start())
-        assert run.state == "succeeded"
+        assert run.state == "succeeded", why(project, run)
         assert "seal_older_model" in why(project, run)
 
 

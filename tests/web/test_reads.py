@@ -87,7 +87,7 @@ def test_a_run_costs_the_same_however_many_seats(net: Network, caplog: pytest.Lo
         return len([one for one in caplog.records if one.getMessage()[2:].startswith("SELECT")])
 
     small_path, large_path = f"/v1/runs/{small}", f"/v1/runs/{large}"
-    assert queries(small_path) == queries(large_path) == 7
+    assert queries(small_path) == queries(large_path) == 8
     assert queries(small_path) == queries(large_path) == 1  # nothing has changed
 
     assert len(sites[0].ok("GET", large_path)["tasks"][0]["seats"]) == 9

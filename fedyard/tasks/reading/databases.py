@@ -121,4 +121,4 @@ def _said(sa: Any, error: Exception) -> str:
         )
     if isinstance(error, sa.exc.ProgrammingError):
         return "the database refuses the query: are table and columns there, and may the account read them?"
-    return f"the query could not be read ({type(error).__name__})"
+    return "the query could not be answered: try it with the database's own program, as the account that this site uses"
