@@ -46,11 +46,19 @@ def start_reaper(pipe: int, end: int, folder: Path, environment: Mapping[str, st
         [sys.executable, "-P", "-m", "fedyard.tasks.reaper", str(pipe), str(end)],
         pass_fds=[pipe, end],
         stdin=subprocess.DEVNULL,
-        stdout=sys.stderr if sys.stderr is not None else subprocess.DEVNULL,
+        stdout=_errors(),
         cwd=folder,
         env=environment,
         start_new_session=True,
     )
+
+
+def _errors() -> int:
+    """Where this process says what is wrong; nowhere, if that is no file of the system's."""
+    try:
+        return sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):  # there is none, or it is another program's own
+        return subprocess.DEVNULL
 
 
 class ChildDied(Exception):

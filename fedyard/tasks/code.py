@@ -7,12 +7,13 @@ process imports these files by their digests (`verified.py`), so what was digest
 
 from __future__ import annotations
 
-import ast
+import dis
 import hashlib
 from collections.abc import Iterator, Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import Final
+from types import CodeType
+from typing import Any, Final
 
 import msgspec
 
@@ -146,19 +147,34 @@ def _imported(one: CodeFile) -> Iterator[str]:
     if not one.file.endswith(SUFFIX) or not one.digest:
         return
     try:
-        tree = ast.parse(Path(one.file).read_bytes())
+        code = compile(Path(one.file).read_bytes(), one.file, "exec", dont_inherit=True, optimize=0)
     except (SyntaxError, ValueError, RecursionError):  # the import says what is wrong with it
         return
     package = one.module if one.package else one.module.rpartition(".")[0]
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parts = package.split(".") if package else []
-                above = parts[: len(parts) - node.level + 1]
-                base = ".".join(filter(None, [*above, base]))
-            if base:
-                yield base
-                yield from (f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
+    for name, level, asked in _import_statements(code):
+        base = name
+        if level:
+            parts = package.split(".") if package else []
+            above = parts[: len(parts) - level + 1]
+            base = ".".join(filter(None, [*above, base]))
+        if base:
+            yield base
+            yield from (f"{base}.{each}" for each in asked if each != "*")
+
+
+def _import_statements(code: CodeType) -> Iterator[tuple[str, int, tuple[str, ...]]]:
+    """Module, level (0: absolute) and names of every import in it, in functions and classes, too.
+
+    Read off what Python compiles: `ast.parse` is not safe in threads in Python 3.11 (it raises SystemError).
+    """
+    waiting = [code]
+    while waiting:
+        part = waiting.pop()
+        waiting += (const for const in part.co_consts if isinstance(const, CodeType))
+        loaded: list[Any] = [0, None]
+        for instruction in dis.get_instructions(part):
+            if instruction.opname == "IMPORT_NAME":
+                level, asked = loaded[-2:]
+                yield instruction.argval, level, asked or ()
+            elif instruction.opname.startswith("LOAD_"):
+                loaded = [loaded[-1], instruction.argval]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -250,3 +253,24 @@ def test_an_aggregation_before_does_not_keep_the_rows_from_being_counted(folder:
     made = with_data(job(folder), folder / "t.csv")
     assert "does not aggregate" in ran(child, msgspec.structs.replace(made, hook="aggregate")).error
     assert "policy_min_rows" in ran(child, made).error
+
+
+def test_many_threads_find_the_same_imports_at_once(tmp_path: Path) -> None:
+    """Agents digest code in threads. While Python 3.11 makes a tree of code another thread must not: `ast.parse` raises
+    SystemError where a collection of garbage lets one in between."""
+
+    def let_others_in(_phase: str, _about: dict[str, int]) -> None:
+        time.sleep(0)
+
+    (tmp_path / "deep.py").write_text("import near\n" + ("x = " + "(" * 30 + "1 + y" + ")" * 30 + "\n") * 200)
+    (tmp_path / "near.py").write_text("")
+    threshold = gc.get_threshold()
+    gc.callbacks.append(let_others_in)
+    gc.set_threshold(20)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda _: code_of("deep", tmp_path, []), range(8)))
+    finally:
+        gc.set_threshold(*threshold)
+        gc.callbacks.remove(let_others_in)
+    assert {tuple(file.module for file in one.files) for one in found} == {("deep", "near")}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-
 import msgspec
 
 from fedyard.tasks.confined import Confinement, landlock, seccomp, system
@@ -48,6 +46,8 @@ def held() -> Held:
 
 def enter(confinement: Confinement) -> None:
     """Confine this process and all that it will start. Raises `OSError` if the system refuses, perhaps half way."""
+    import resource  # noqa: PLC0415 - not on Windows, where a command line loads this file to say what is held
+
     _limit(resource.RLIMIT_DATA, confinement.memory_bytes)
     _limit(resource.RLIMIT_CPU, confinement.cpu_s, later=GRACE_S)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core holds data, and lies where cores do
@@ -64,6 +64,8 @@ def _limit(what: int, most: int, later: int = 0) -> None:
     """No more than `most`, if that is not 0; what is lower already stays. later: so much more ends it at once."""
     if not most:
         return
+    import resource  # noqa: PLC0415 - as above
+
     _, hard = resource.getrlimit(what)
     soft, last = (most, most + later) if hard == resource.RLIM_INFINITY else (min(most, hard), min(most + later, hard))
     resource.setrlimit(what, (soft, last))
