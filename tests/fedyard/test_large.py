@@ -61,7 +61,7 @@ def test_agents_killed_with_large_content_under_way_go_on(pair, hook: str) -> No
     until(lambda: f"{hook} 1" in pair[0].calls())
     for site in pair:
         site.release(hook)
-    until(lambda: list((pair[0].path / "runs").rglob("*.packed")))
+    until(lambda: list((pair[0].path / "runs").rglob("*.packed")), often=True)
     for site in pair:
         site.end(signal.SIGKILL)
     for site in pair:
