@@ -33,6 +33,10 @@ _CONTEXT = b"fedyard code 1\0"
 _INIT = "__init__"
 
 
+MOST_KNOWN: Final = 4096
+"""Files whose imports are remembered, by their digests: each hook asks for them."""
+
+
 class CodeFile(msgspec.Struct, frozen=True):
     """A module: the file that holds it, and its SHA-256 (hex); empty of a package without a file, whose folder it is.
 
@@ -43,6 +47,9 @@ class CodeFile(msgspec.Struct, frozen=True):
     file: str
     digest: str
     package: bool = False
+
+
+_KNOWN: dict[CodeFile, tuple[str, ...]] = {}
 
 
 class Code(msgspec.Struct, frozen=True):
@@ -142,12 +149,25 @@ def _found(name: str, places: Sequence[Path]) -> Path | None:
     return without
 
 
-def _imported(one: CodeFile) -> Iterator[str]:
+def _imported(one: CodeFile) -> Sequence[str]:
     """The modules that a file may import by its statements; some of these names are no modules."""
     if not one.file.endswith(SUFFIX) or not one.digest:
-        return
+        return ()
+    known = _KNOWN.get(one)
+    if known is not None:
+        return known
+    content = Path(one.file).read_bytes()
+    names = tuple(_names_in(content, one))
+    if hashlib.sha256(content).hexdigest() == one.digest:  # it may have been written meanwhile
+        if len(_KNOWN) >= MOST_KNOWN:
+            _KNOWN.clear()
+        _KNOWN[one] = names
+    return names
+
+
+def _names_in(content: bytes, one: CodeFile) -> Iterator[str]:
     try:
-        code = compile(Path(one.file).read_bytes(), one.file, "exec", dont_inherit=True, optimize=0)
+        code = compile(content, one.file, "exec", dont_inherit=True, optimize=0)
     except (SyntaxError, ValueError, RecursionError):  # the import says what is wrong with it
         return
     package = one.module if one.package else one.module.rpartition(".")[0]

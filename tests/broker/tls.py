@@ -118,7 +118,11 @@ class TlsRelay:
             self.refused += 1
             _end(client)
             return
-        server = socket.create_connection(("127.0.0.1", self._target))
+        try:
+            server = socket.create_connection(("127.0.0.1", self._target))
+        except OSError:  # who did not believe the certificate has gone, and so may the server have
+            _end(safe)
+            return
         self._sockets += [safe, server]
         threading.Thread(target=_forward, args=(server, safe), daemon=True).start()
         _forward(safe, server)
