@@ -33,7 +33,7 @@ _CONTEXT = b"fedyard code 1\0"
 _INIT = "__init__"
 
 
-MOST_KNOWN: Final = 4096
+MAX_KNOWN: Final = 4096
 """Files whose imports are remembered, by their digests: each hook asks for them."""
 
 
@@ -159,7 +159,7 @@ def _imported(one: CodeFile) -> Sequence[str]:
     content = Path(one.file).read_bytes()
     names = tuple(_names_in(content, one))
     if hashlib.sha256(content).hexdigest() == one.digest:  # it may have been written meanwhile
-        if len(_KNOWN) >= MOST_KNOWN:
+        if len(_KNOWN) >= MAX_KNOWN:
             _KNOWN.clear()
         _KNOWN[one] = names
     return names
