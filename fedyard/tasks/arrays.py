@@ -1,8 +1,9 @@
 """Updates and models as bytes: four bytes that say what it is, then numpy's npz or the task's own bytes.
 
 What arrives comes from another site, so nothing in it is trusted: no pickle, no objects, and every declared size
-is checked before memory is taken for it. The npz form is numpy.lib.format, version 1 to 3. Small content is bytes
-in memory; large content goes straight to a file and is read straight from it, one array after the other.
+is checked before memory is taken for it. The npz form is numpy.lib.format, version 1 to 3; an entry whose name ends in
+.bfloat16 instead of .npy holds the bits of such values. Small content is bytes in memory; large content goes straight
+to a file and is read straight from it, one array after the other.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from fedyard.tasks import Content, TaskError, Unusable, Update
+from fedyard.tasks.bfloat16 import BITS, NAME, bits_of, is_bfloat16, of_bits
 from fedyard.tasks.packed import ARRAYS, BYTES, TAG, Packed, source_of
 from fedyard.wire.durable import whole
 
@@ -40,8 +42,10 @@ MAX_TOGETHER_BYTES = 67_108_864
 MAX_ARRAYS = 4096
 """A deep network has some hundreds."""
 MAX_NAME = 200
-MAX_DIRECTORY_BYTES = 524_288
-"""Of an archive: 256 arrays whose names have 200 characters of four bytes, and 1 KiB more for each."""
+MAX_DIRECTORY_BYTES = 4_194_304
+"""Of an archive: so many arrays whose names have 200 characters of four bytes, and 224 bytes more for each."""
+_ENTRY = b"PK\x01\x02"
+"""How each entry of a directory begins."""
 KINDS = "biufcUS"
 NUMBERS = "biufc"
 _BLOCK = 1_048_576
@@ -66,6 +70,9 @@ UNREADABLE = (
 """What zipfile and numpy raise for broken content; RuntimeError is for an encrypted entry."""
 
 _SUFFIX = ".npy"
+_BITS_SUFFIX = f".{NAME}"
+_ADDED = 2
+"""What numpy says of types that another package has added; some call themselves floats."""
 
 
 def pack(content: Content, limit_bytes: int = CONTENT_LIMIT_BYTES, large: Path | None = None) -> Packed:
@@ -148,7 +155,7 @@ def norm_of(content: Content) -> float | None:
     squares, found = 0.0, False
     for array in content.values():
         flat = np.asarray(array).reshape(-1)
-        if flat.dtype.kind not in NUMBERS:
+        if flat.dtype.kind not in NUMBERS and not is_bfloat16(flat.dtype):
             continue
         for start in range(0, len(flat), _BLOCK):
             block = np.abs(flat[start : start + _BLOCK].astype(np.complex128 if flat.dtype.kind == "c" else np.float64))
@@ -187,7 +194,9 @@ def _write(out: IO[bytes], content: Content, size: int) -> None:
     with zipfile.ZipFile(_After(out), "w") as archive:  # type: ignore[call-overload]
         for name in sorted(content):
             array = np.asarray(content[name])
-            about = zipfile.ZipInfo(name + _SUFFIX)
+            about = zipfile.ZipInfo(name + (_BITS_SUFFIX if is_bfloat16(array.dtype) else _SUFFIX))
+            if is_bfloat16(array.dtype):
+                array = bits_of(array)
             if size <= FILE_FROM_BYTES and _is_worth_it(array):
                 about.compress_type, about._compresslevel = zipfile.ZIP_DEFLATED, 1  # type: ignore[attr-defined]  # noqa: SLF001 - its only way
             with archive.open(about, "w", force_zip64=size > FILE_FROM_BYTES) as entry:
@@ -254,18 +263,24 @@ def _arrays(stream: IO[bytes], limit_bytes: int) -> dict[str, NDArray[Any]]:
         if len(entries) > MAX_ARRAYS:
             raise TaskError(f"{len(entries)} arrays; {MAX_ARRAYS} at most")
         _check_sizes(entries, limit_bytes)
-        names = [entry.filename.removesuffix(_SUFFIX) for entry in entries]
+        names = [_name(entry.filename) for entry in entries]
         if len(set(names)) != len(names):
             raise TaskError("two arrays have the same name")
         arrays = {}
         for name, entry in zip(names, entries, strict=True):
+            bits = entry.filename.endswith(_BITS_SUFFIX)
             with archive.open(entry) as content:
-                _check_header(name, content, entry.file_size)
+                _check_header(name, content, entry.file_size, BITS if bits else None)
             with archive.open(entry) as content:
-                arrays[name] = npy.read_array(content, allow_pickle=False)
+                array = npy.read_array(content, allow_pickle=False)
                 if content.read(1):
                     raise TaskError(f"array {name[:MAX_NAME]!r} is not as large as its header says")
+            arrays[name] = of_bits(name, array) if bits else array
         return arrays
+
+
+def _name(file: str) -> str:
+    return file.removesuffix(_BITS_SUFFIX) if file.endswith(_BITS_SUFFIX) else file.removesuffix(_SUFFIX)
 
 
 def _check_sizes(entries: Sequence[zipfile.ZipInfo], limit_bytes: int) -> None:
@@ -303,6 +318,8 @@ class _Directory:
         found = self._stream.read(MAX_DIRECTORY_BYTES + 1 if size < 0 else size)
         if len(found) > MAX_DIRECTORY_BYTES:
             raise TaskError(f"a directory that does not end; {MAX_ARRAYS} arrays at most")
+        if found.count(_ENTRY) > MAX_ARRAYS:
+            raise TaskError(f"a directory of {found.count(_ENTRY)} entries; {MAX_ARRAYS} arrays at most")
         return found
 
 
@@ -310,12 +327,14 @@ _MAX_HEADER_BYTES = 1024
 """Of one array; numpy's own take 128 bytes, and more with many dimensions."""
 
 
-def _check_header(name: str, stream: IO[bytes], size: int) -> None:
-    """A header promises no more than is there, before numpy takes the memory for it."""
+def _check_header(name: str, stream: IO[bytes], size: int, only: np.dtype[Any] | None) -> None:
+    """A header promises no more than is there, before numpy takes the memory for it. only: of no other type."""
     version = npy.read_magic(stream)
     read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
     shape, _, dtype = read_header(stream)
     _check(name, dtype)
+    if only is not None and dtype != only:
+        raise TaskError(f"array {name!r} has an entry for bfloat16, and holds {dtype} values")
     promised = math.prod(shape) * dtype.itemsize
     if promised != size - stream.tell() or any(length < 0 for length in shape):
         raise TaskError(f"array {name[:MAX_NAME]!r} is not as large as its header says")
@@ -326,5 +345,6 @@ def _check(name: str, dtype: np.dtype[Any]) -> None:
         raise TaskError("an array's name must have 1 to 200 printable characters")
     if dtype.itemsize == 0:
         raise TaskError(f"array {name!r} holds values of no bytes")
-    if dtype.kind not in KINDS or dtype.hasobject:
-        raise TaskError(f"array {name!r} holds {dtype.kind!r} values; numbers and text only")
+    foreign = dtype.kind not in KINDS or dtype.isbuiltin == _ADDED
+    if (foreign and not is_bfloat16(dtype)) or dtype.hasobject:
+        raise TaskError(f"array {name!r} holds {dtype.name} values; numbers and text only")

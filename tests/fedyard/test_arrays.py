@@ -4,8 +4,11 @@ import contextlib
 import hashlib
 import io
 import pickle
+import subprocess
+import sys
 import zipfile
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,7 +16,18 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from fedyard.tasks import TaskError, Unusable, Update
-from fedyard.tasks.arrays import FILE_FROM_BYTES, MAX_TOGETHER_BYTES, Updates, norm_of, pack, unpack, unpacked_bytes
+from fedyard.tasks.arrays import (
+    FILE_FROM_BYTES,
+    MAX_ARRAYS,
+    MAX_NAME,
+    MAX_TOGETHER_BYTES,
+    Updates,
+    norm_of,
+    pack,
+    unpack,
+    unpacked_bytes,
+)
+from fedyard.tasks.child import ROOT
 from fedyard.tasks.packed import save, size_and_digest, write
 
 NAMES = st.text(st.characters(codec="utf-8", categories=["L", "N", "P"]), min_size=1, max_size=20)
@@ -21,7 +35,7 @@ KINDS = st.one_of(
     hnp.boolean_dtypes(),
     hnp.integer_dtypes(),
     hnp.unsigned_integer_dtypes(),
-    hnp.floating_dtypes(sizes=(32, 64)),
+    hnp.floating_dtypes(sizes=(16, 32, 64)),
     hnp.complex_number_dtypes(),
     hnp.unicode_string_dtypes(min_len=1, max_len=8),
     hnp.byte_string_dtypes(min_len=1, max_len=8),
@@ -232,12 +246,77 @@ def test_an_archive_that_grows_a_thousandfold_is_not_unpacked() -> None:
         unpack(bomb)
 
 
-def test_a_directory_without_an_end_is_not_parsed() -> None:
+@pytest.mark.parametrize(("count", "name"), [(MAX_ARRAYS + 1, "{}.npy"), (5000, "{}" + "x" * 900 + ".npy")])
+def test_a_directory_without_an_end_is_not_parsed(count: int, name: str) -> None:
     """Neither where one is asked for the content, nor where only its size is."""
-    bomb = foreign(*((f"{number}.npy", b"") for number in range(12_000)))
+    bomb = foreign(*((name.format(number), b"") for number in range(count)))
     with pytest.raises(TaskError, match="directory"):
         unpack(bomb)
     assert unpacked_bytes(bomb) == len(bomb)
+
+
+def test_as_many_arrays_as_may_be_come_back_however_long_their_names_are(tmp_path) -> None:
+    arrays = {f"{number:04}" + "\U00010348" * (MAX_NAME - 4): np.full(1, number) for number in range(MAX_ARRAYS)}
+    packed = pack(arrays)
+    back = unpack(packed)
+    assert back == arrays
+    assert unpacked_bytes(packed) < len(packed) * 2
+    with pytest.raises(TaskError, match=f"{MAX_ARRAYS + 1} arrays; {MAX_ARRAYS} at most"):
+        pack(arrays | {"one more": np.zeros(1)})
+
+
+LAYERS = {
+    "scalar": np.array(1.5),
+    "empty": np.zeros((0, 3), dtype=np.float32),
+    "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    "big": np.arange(3, dtype=">i4"),
+    "mask": np.array([True, False]),
+    "half": np.array([1.0, 65504.0], dtype=np.float16),
+    "brain": np.array([[1.0, -2.0], [np.inf, 3e38]], dtype=ml_dtypes.bfloat16),
+    "brain.bfloat16": np.array(0.5, dtype=ml_dtypes.bfloat16),
+    "columns": np.asfortranarray(np.arange(6).reshape(2, 3).astype(ml_dtypes.bfloat16)),
+    "none": np.zeros((2, 0), dtype=ml_dtypes.bfloat16),
+    "part": np.arange(10.0)[::3],
+}
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_odd_arrays_arrive_as_they_left(tmp_path, large: bool) -> None:
+    more = {"weights": np.zeros(FILE_FROM_BYTES, dtype=np.int8)} if large else {}
+    packed = pack(LAYERS | more, large=tmp_path / "packed")
+    assert isinstance(packed, bytes) is not large
+    back = unpack(packed)
+    assert not isinstance(back, bytes)
+    for name, array in LAYERS.items():
+        assert (back[name].dtype, back[name].shape) == (array.dtype, array.shape), name
+        assert back[name].tolist() == array.tolist(), name
+    assert pack(back, large=tmp_path / "again") == (packed if not large else tmp_path / "again")
+
+
+def test_bfloat16_needs_its_package_where_it_arrives_and_is_told_so(tmp_path) -> None:
+    (tmp_path / "packed").write_bytes(pack({"w": np.ones(2, dtype=ml_dtypes.bfloat16)}))  # type: ignore[arg-type]
+    program = """
+import pathlib, sys
+sys.modules["ml_dtypes"] = None
+from fedyard.tasks.arrays import TaskError, unpack
+try:
+    unpack(pathlib.Path(sys.argv[1]).read_bytes())
+except TaskError as error:
+    print(error)
+"""
+    said = subprocess.check_output([sys.executable, "-c", program, tmp_path / "packed"], cwd=ROOT, text=True)
+    what = "array 'w' holds bfloat16 values, which need ml-dtypes here"
+    assert said == f'{what}: pip install "fedyard[bfloat16]"\n'
+
+
+def test_an_entry_for_bfloat16_holds_nothing_else() -> None:
+    with pytest.raises(TaskError, match="'w' has an entry for bfloat16, and holds float64 values"):
+        unpack(foreign(("w.bfloat16", npy_bytes(np.ones(2)))))
+
+
+def test_other_types_of_that_package_are_named_and_not_packed() -> None:
+    with pytest.raises(TaskError, match="holds float8_e5m2 values"):
+        pack({"w": np.ones(2, dtype=ml_dtypes.float8_e5m2)})
 
 
 def test_values_of_no_bytes_promise_nothing() -> None:
@@ -270,6 +349,7 @@ def test_small_updates_that_unpack_to_much_are_not_held_at_once() -> None:
     [
         ({"a": np.array([3.0]), "b": np.array([[4]], dtype=np.int8)}, 5.0),
         ({"a": np.array([3 + 4j]), "name": np.array(["north"])}, 5.0),
+        ({"a": np.array([3.0, 4.0], dtype=ml_dtypes.bfloat16)}, 5.0),
         ({"a": np.full(3, 1e200)}, None),
         ({"a": np.array([1.0, np.nan])}, None),
         ({"name": np.array(["north"])}, None),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import ml_dtypes
 import numpy as np
 
 from fedyard.tasks import Result, Task, TaskError, Unusable
@@ -89,3 +90,33 @@ class Scored(Sum):
         if context.parameters.get("scoreless") == context.site_id:
             raise TaskError("no score here")
         return {"good": float(context.round if context.round < 5 else 1), "samples": number(context)}
+
+
+class Layers(Task):
+    """Hands over arrays of many kinds, and looks whether they arrive as they left."""
+
+    def train(self, context, model) -> Result:
+        made = layers()
+        return Result(made, {"as_before": float(model is None or same(model, made))})
+
+    def aggregate(self, context, updates) -> Result:
+        return Result(layers(), {"same": float(all(same(update.content, layers()) for update in updates))})
+
+
+def layers() -> dict[str, np.ndarray]:
+    return {
+        **{f"layer{number}.weight": np.full(2, number, dtype=np.float32) for number in range(2000)},
+        "scalar": np.array(1.5),
+        "empty": np.zeros((0, 3)),
+        "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "big": np.arange(3, dtype=">i4"),
+        "mask": np.array([True, False]),
+        "half": np.array([1.0, 65504.0], dtype=np.float16),
+        "brain": np.array([[1.0, -2.0]], dtype=ml_dtypes.bfloat16),
+    }
+
+
+def same(one, other) -> bool:
+    return {name: (array.dtype, array.shape, array.tolist()) for name, array in one.items()} == {
+        name: (array.dtype, array.shape, array.tolist()) for name, array in other.items()
+    }

@@ -258,6 +258,14 @@ def test_the_checks_are_those_of_a_site(sites) -> None:
     assert "numbers and text only" in simulate(Wild, sites).reason
 
 
+@pytest.mark.parametrize("processes", [False, True])
+def test_thousands_of_odd_arrays_arrive_as_they_left(sites, processes: bool) -> None:
+    run = simulate(f"{tasks.__name__}:Layers", sites[:2], rounds=2, processes=processes)
+    assert [one.metrics["same"] for one in run.rounds] == [1.0, 1.0]
+    assert [site.metrics["as_before"] for one in run.rounds for site in one.sites] == [1.0] * 4
+    assert tasks.same(run.model, tasks.layers())
+
+
 def test_it_is_what_fedyard_exports_and_its_models_are_saved(sites, tmp_path) -> None:
     assert fedyard.simulate is simulate
     run = fedyard.simulate(Sum, sites)
