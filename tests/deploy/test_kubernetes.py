@@ -221,7 +221,7 @@ def test_nothing_comes_in_or_goes_out_unless_a_policy_says_so(example: list[Obje
 
 
 def test_the_image_is_the_examples_everywhere(example: list[Object]) -> None:
-    assert {one["image"] for one in containers(example)} == {"images.example.org/fedyard-hub:0.2.0"}
+    assert {one["image"] for one in containers(example)} == {"images.example.org/fedyard-hub:0.3.0"}
     assert {one["metadata"].get("namespace") for one in example if one["kind"] == "Job"} == {"fedyard"}
 
 

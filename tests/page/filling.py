@@ -105,7 +105,7 @@ class Filling:
 
     def beat(self, seconds_ago: float, *sites: Subject) -> None:
         now = self.hub.clock.now() - int(seconds_ago * SECOND)
-        versions = [c.AgentVersion(one.id, "0.2.0", now) for one in sites]
+        versions = [c.AgentVersion(one.id, "0.3.0", now) for one in sites]
         self.hub.store.record_heartbeats([c.Beat(site_id=one.id, seen_at=now) for one in sites], [], versions)
 
 
@@ -501,12 +501,12 @@ def _vitals(scene: Filling) -> None:
     database, now = scene.hub.database, scene.hub.clock.now()
     hosts = {"decider": "yard-a", "doer": "yard-b", "relay": "yard-a", "web": "yard-b.hospital-network.example.org"}
     said = [
-        Reported(f"{role}@{hosts[role]}:{pid}", role, pid * 100, "0.2.0", now - DAY * SECOND, None)
+        Reported(f"{role}@{hosts[role]}:{pid}", role, pid * 100, "0.3.0", now - DAY * SECOND, None)
         for pid, role in enumerate(hosts, 4100)
     ]
     leads = {True: "yard-a", False: "yard-b"}
     said += [
-        Reported(f"{role}@{host}:{4200 + place}", role, 0, "0.2.0", now - HOUR * SECOND, led)
+        Reported(f"{role}@{host}:{4200 + place}", role, 0, "0.3.0", now - HOUR * SECOND, led)
         for place, (role, (led, host)) in enumerate(itertools.product(("reconciler", "ticker"), leads.items()))
     ]
     report_all(database, said, now - 4 * SECOND)
