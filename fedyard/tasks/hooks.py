@@ -11,10 +11,7 @@ import os
 import queue
 import signal
 import socket
-import sysconfig
 import threading
-import traceback
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
@@ -29,13 +26,13 @@ from fedyard.tasks.frames import Frames
 from fedyard.tasks.metrics import finite
 from fedyard.tasks.privacy.accounting import BudgetSpent, spent_with
 from fedyard.tasks.privacy.noise import filtered
+from fedyard.tasks.reasons import MAX_REASON, reason_of, text_of, trace_of
 from fedyard.tasks.registry import task_of
 from fedyard.tasks.rows import check_rows
 from fedyard.tasks.verified import import_by
 from fedyard.wire.forgiving import forgive
 from fedyard.wire.shown import shown
 
-MAX_REASON = 500
 MAX_LEFT_OUT = 200
 """Characters of what is said of one update that a task cannot use."""
 HIDDEN = "it failed, and why is for this site's own people, since they add noise to what leaves"
@@ -55,11 +52,13 @@ class Hooks:
         self._looked = False
         self._rows: int | None = None
         self._few: TaskError | None = None
+        self._trace = ""
 
     def run(self, job: jobs.Job) -> jobs.Finished:
         """Never raises: what a hook raises becomes the reason, without anything that may be data."""
         clock = SystemClock()
         start = clock.monotonic()
+        self._trace = ""
         try:
             finished = self._call(job)
         except Stopped:
@@ -68,8 +67,10 @@ class Hooks:
             if not isinstance(error, TaskError):
                 self._logged(f"{job.hook} ended with a {type(error).__name__}")
             hidden = job.filter is not None and self._task is not None and not isinstance(error, BudgetSpent)
-            return jobs.Finished(error=f"{job.hook}: {HIDDEN}" if hidden else reason_of(error, job.hook))
-        return msgspec.structs.replace(finished, seconds=clock.monotonic() - start, rows=self._rows)
+            reason = f"{job.hook}: {HIDDEN}" if hidden else reason_of(error, job.hook)
+            return jobs.Finished(error=reason, trace=trace_of(error))
+        seconds = clock.monotonic() - start
+        return msgspec.structs.replace(finished, seconds=seconds, rows=self._rows, trace=self._trace)
 
     def _look(self, job: jobs.Job) -> None:
         """What is looked at before any code of the task is here."""
@@ -128,14 +129,14 @@ class Hooks:
                 result = task.aggregate(context, Updates(parts, job.limit_bytes))
                 break
             except Unusable as error:
-                named = {site_id: shown(_text(why))[:MAX_LEFT_OUT] for site_id, why in error.updates.items()}
+                named = {site_id: shown(text_of(why))[:MAX_LEFT_OUT] for site_id, why in error.updates.items()}
                 rest = [part for part in parts if part[0] not in named]
                 left_out |= {site_id: why for site_id, why in named.items() if any(site_id == p[0] for p in parts)}
                 for site_id, why in named.items():
                     context.log(f"the update of site {site_id} is left out: {why}")
                 if not rest or len(rest) == len(parts):
                     first = next(iter(error.updates.items()), ("", ""))
-                    error_ = f"aggregate: no update can be used; that of site {first[0]}: {shown(_text(first[1]))}"
+                    error_ = f"aggregate: no update can be used; that of site {first[0]}: {shown(text_of(first[1]))}"
                     return jobs.Finished(error=error_[:MAX_REASON], left_out=left_out)
                 parts = rest
         packed = self._packed(job, context, _result(result, job.hook))
@@ -147,8 +148,7 @@ class Hooks:
             norm=norm_of(result.content),
         )
 
-    @staticmethod
-    def _evaluated(context: Context, task: Task, model: Content) -> Metrics:
+    def _evaluated(self, context: Context, task: Task, model: Content) -> Metrics:
         """Metrics of a model. They only tell about it, so what goes wrong here is said, and costs no model."""
         try:
             return finite(task.evaluate(context, model), context.log)
@@ -156,6 +156,7 @@ class Hooks:
             raise
         except Exception as error:  # noqa: BLE001 - a task may raise anything
             context.log(reason_of(error, "evaluate"))
+            self._trace = trace_of(error)
             return {}
 
     @staticmethod
@@ -239,57 +240,6 @@ def _result(result: object, hook: str) -> Result:
     if not isinstance(result, Result):
         raise TaskError(f"{hook} gave a {type(result).__name__}, not a Result")
     return result
-
-
-_WORDS: Mapping[type[BaseException], str] = {
-    MemoryError: "there was not enough memory",
-    FileNotFoundError: "a file is not there",
-    PermissionError: "a file may not be read or written by this site's agent",
-    UnicodeError: "a file, or a name, is no text in the encoding that the task expects",
-    zipfile.BadZipFile: "a file is no zip archive, or is damaged",
-    EOFError: "a file ends too early",
-    OSError: "a file or a device failed",
-    ImportError: "a Python package is missing at this site, or another version of it is there",
-    SyntaxError: "the task's file is no valid Python",
-    RecursionError: "the task called itself too often",
-    ArithmeticError: "a calculation has no result",
-    KeyError: "something that the task looks up by name is not there",
-}
-"""The first class that an exception is of says what to tell people of it; the order is that of the table."""
-
-
-def reason_of(error: BaseException, hook: str) -> str:
-    """What may leave the site: a TaskError's own sentence; of anything else what it means, and the task's line."""
-    if isinstance(error, TaskError):
-        return f"{hook}: {shown(_text(error))}"[:MAX_REASON]
-    what = next((words for kind, words in _WORDS.items() if isinstance(error, kind)), "the task has a fault")
-    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
-    if isinstance(error, SyntaxError) and error.filename:
-        places.append((error.filename, error.lineno))
-    own = [(file, line) for file, line in places if _own(file)]
-    place = f", in line {own[-1][1]} of the task's {shown(Path(own[-1][0]).name)}" if own else ""
-    return f"{hook}: {what}{place}"[:MAX_REASON]
-
-
-def _text(what: object) -> str:
-    """Its text, if it has one."""
-    try:
-        return str(what)
-    except Exception:  # noqa: BLE001 - a task may raise anything, also an object with a fault of its own
-        return "the task said why, in a text that cannot be shown"
-
-
-_NOT_OWN = (
-    sysconfig.get_path("stdlib"),
-    sysconfig.get_path("purelib"),
-    str(Path(__file__).absolute().parents[1]),
-    "<frozen",
-)
-
-
-def _own(file: str) -> bool:
-    """True for a file of the task, as against Python's, its packages' and ours."""
-    return not file.startswith(_NOT_OWN)
 
 
 def serve_on(end: socket.socket) -> NoReturn:

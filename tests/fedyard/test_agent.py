@@ -335,7 +335,7 @@ def test_a_site_that_does_not_want_to_rejoin_stays_out(world: World, tmp_path) -
     ("how", "told"),
     [
         ("prepare", "the data of this site are too few"),
-        ("raise", "the task has a fault, in line "),
+        ("raise", "the task has a fault (ValueError), in line "),
         ("die", "its process ended by itself, with code 9"),
         ("large", "bytes are too many"),
     ],
@@ -358,7 +358,7 @@ def test_a_failing_aggregation_fails_the_run_at_once(sites) -> None:
     events = project.coordinator.events(run.id)
     details = [str(e.facts.get("detail")) for e in events if e.kind == "round_failed"]
     assert len(details) == 1
-    assert "a calculation has no result, in line " in details[0]
+    assert "a calculation has no result (ZeroDivisionError), in line " in details[0]
     assert "Smith" not in details[0]
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from fedyard.tasks.arrays import pack, unpack
 from fedyard.tasks.child import ROOT, Child, ChildDied, Children
-from fedyard.tasks.hooks import MAX_REASON
+from fedyard.tasks.reasons import MAX_REASON
 from fedyard.tasks.jobs import MAX_LOG, Job, Packed, Submitted
 from fedyard.tasks.settings import Tasks
 from tests import hooks
@@ -105,8 +105,8 @@ def test_a_polite_hook_keeps_its_process(tmp_path, child) -> None:
     ("how", "reason"),
     [
         ("prepare", "train: the data of this site are too few"),
-        ("raise", "train: the task has a fault, in line "),
-        ("zip", "train: a file is no zip archive, or is damaged, in line "),
+        ("raise", "train: the task has a fault (ValueError), in line "),
+        ("zip", "train: a file is no zip archive, or is damaged (BadZipFile), in line "),
         ("masked", "train: array 'w' is masked"),
         ("exit", "train: its process ended by itself, with code 1"),
         ("large", "train: 10000000 bytes are too many"),
@@ -162,9 +162,9 @@ def test_a_model_that_is_not_allowed_is_not_imported(tmp_path, child) -> None:
         ("import no_such_package\n", "there is no module 'no_such_package': put its file into the site's folder, or"),
         ("from fedyard import Task\n", "but odd_task has no Odd"),
         ("from fedyard import Task\n\n\nclass Odd(Task):\n    pass\n", "has no train, which each task needs"),
-        ("\nclass Odd(:\n", "the task's file is no valid Python, in line 2 of the task's odd_task.py"),
-        ("\n\nimport math\nmath.no\n", "the task has a fault, in line 4 of the task's odd_task.py"),
-        ("from math import no\n", "another version of it is there, in line 1 of the task's odd_task.py"),
+        ("\nclass Odd(:\n", "the task's file is no valid Python (SyntaxError), in line 2 of the task's odd_task.py"),
+        ("\n\nimport math\nmath.no\n", "the task has a fault (AttributeError), in line 4 of the task's odd_task.py"),
+        ("from math import no\n", "another version of it is there (ImportError), in line 1 of the task's odd_task.py"),
     ],
 )
 def test_a_file_that_cannot_be_imported_says_what_is_the_matter(tmp_path, child, code: str, said: str) -> None:
@@ -382,7 +382,7 @@ def test_updates_that_cannot_be_combined_are_left_out_and_named(tmp_path, child)
     assert float(unpack(done.packed.where)["total"][0]) == 3.0
     assert said == [
         "the update of site b is left out: its total is of another kind",
-        f"evaluate: a file is not there, in line {line} of the task's tasks_of_tests.py",
+        f"evaluate: a file is not there (FileNotFoundError), in line {line} of the task's tasks_of_tests.py, in evaluate",
     ]
     broken = [*updates[:2], msgspec.structs.replace(updates[2], packed=Packed(b"FYa1 and no more"))]
     done = child.call(msgspec.structs.replace(asked, updates=broken), never)

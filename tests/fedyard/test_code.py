@@ -161,8 +161,8 @@ def test_a_file_that_was_changed_between_digest_and_import_does_not_run(folder: 
     with (folder / file).open("a") as stream:
         stream.write(f"\nopen({str(folder / 'ran')!r}, 'w')\n")
     finished = ran(child, made)
-    assert (
-        finished.error == f"train: {Path(file).name} was changed while it was about to be imported: nothing of it ran"
+    assert finished.error.startswith(
+        f"train: {Path(file).name} was changed while it was about to be imported: nothing of it ran"
     )
     assert not (folder / "ran").exists()
 

@@ -152,11 +152,13 @@ def test_nothing_is_computed_once_the_budget_is_spent(tmp_path, hook) -> None:
 
 @pytest.mark.parametrize(("hook", "how"), [("prepare", "unprepared"), ("train", "fails")])
 def test_no_sentence_on_data_leaves(tmp_path, hook, how) -> None:
-    assert run(tmp_path, hook, **{how: True}).error == f"{hook}: {HIDDEN}"
+    finished = run(tmp_path, hook, **{how: True})
+    assert finished.error == f"{hook}: {HIDDEN}"
+    assert "the oldest patient is 104" in finished.trace  # which stays
 
 
 def test_what_is_wrong_with_the_parameters_is_told(tmp_path) -> None:
-    assert run(tmp_path, wrong=True).error == "train: parameters are wrong"
+    assert run(tmp_path, wrong=True).error.startswith("train: parameters are wrong (line ")
 
 
 def test_bytes_do_not_leave(tmp_path) -> None:

@@ -29,7 +29,7 @@ def test_rounds_draw_two_of_three_and_all_three_score(sites) -> None:
     first, second, third = task.rounds
     assert (first.score, first.scores) == ({}, [])
     for here in (second, third):
-        said = {one.site_id: (one.metrics, one.reason) for one in here.scores}
+        said = {one.site_id: (one.metrics, one.reason.partition(" (line")[0]) for one in here.scores}
         seeing = ({"total": float(here.number), "samples": 10.0}, "")
         blind = ({}, "score: there is no test data here")
         assert said == {north.site_id: seeing, east.site_id: seeing, south.site_id: blind}

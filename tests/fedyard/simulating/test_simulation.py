@@ -32,6 +32,11 @@ def sites(tmp_path) -> list[Path]:
 TWO = {"quorum": 2, "quorum_of": "count"}
 
 
+def line_of(file: str, text: str) -> int:
+    lines = Path(file).read_text().splitlines()
+    return next(number for number, line in enumerate(lines, 1) if text in line)
+
+
 def outcomes(run) -> list[str]:
     return [" ".join(site.outcome for site in one.sites) for one in run.rounds]
 
@@ -67,10 +72,14 @@ def test_a_hook_that_fails_takes_its_site_out_and_shows_its_traceback(sites) -> 
     run = simulate(Sum, sites, rounds=2, contract=TWO, parameters={"fails": ["b", 1]})
     assert outcomes(run) == ["submitted failed submitted", "submitted out submitted"]
     failed = run.rounds[0].sites[1]
-    assert failed.reason.startswith("train: a calculation has no result, in line")
+    assert failed.reason.startswith("train: a calculation has no result (ZeroDivisionError), in line")
     assert "own numbers" not in failed.reason
     unready = simulate(Sum, sites, contract=TWO, parameters={"unready": "a"})
-    assert unready.rounds[0].sites[0].reason == "prepare: no data here"
+    line = line_of(tasks.__file__, "no data here")
+    assert (
+        unready.rounds[0].sites[0].reason == f"prepare: no data here (line {line} of the task's tasks.py, in prepare)"
+    )
+    assert "ZeroDivisionError: of this site's own numbers" in failed.trace
     assert unready.state == "succeeded"
 
 
@@ -153,7 +162,7 @@ def test_who_cannot_score_is_not_in_the_mean_and_stays(sites) -> None:
     spec = {"name": "sum", "model": SCORED, "rounds": 2, "score_every": 1, "parameters": {"scoreless": "c"}}
     run = simulate([spec], sites)
     assert [one.score["samples"] for one in run.rounds] == [11.0, 11.0]
-    assert run.rounds[0].sites[2].score_reason == "score: no score here"
+    assert run.rounds[0].sites[2].score_reason.startswith("score: no score here (line ")
     assert outcomes(run) == ["submitted submitted submitted"] * 2
 
 
