@@ -133,13 +133,16 @@ class ProjectPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"{' or '.join(wanted)}",
             )
 
-    def check_sites(self, spec: TaskSpec, seats: int | None) -> None:
-        """By the task's contract, as its coordinator's agent keeps it. seats: as the hub says; None if it does not.
+    def check_sites(self, spec: TaskSpec, seats: int | None, *, trains: bool) -> None:
+        """By the task's contract, as its coordinator's agent keeps it. seats: as the hub says; None if it does not,
+        which is for it to do before a seat trains.
 
         Raises `PolicyRefused`.
         """
         if not self.min_sites or not spec.aggregate:
             return
+        if trains and spec.contract.quorum_of != "count" and seats is None:
+            raise PolicyRefused("min_sites", "the hub does not say how many sites train, and the quorum is of them")
         if spec.contract.quorum_of == "count" or seats is not None:
             least = quorum_of(spec.contract, seats or 0)
             if least < self.min_sites:
@@ -148,6 +151,18 @@ class ProjectPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     f"by its contract a model may be made of {counted(least, 'update')}, and this site takes part only "
                     f"where it is made of {self.min_sites} at least",
                 )
+
+    def check_shown(self, rounds: Sequence[int]) -> None:
+        """rounds: those of the run that have an update of this site, and of which no model was shown.
+
+        Raises `PolicyRefused`.
+        """
+        if self.min_sites and rounds:
+            raise PolicyRefused(
+                "min_sites",
+                f"of round {rounds[0]}, which has an update of this site, the hub shows no model; this site takes part "
+                f"only where one is made of {self.min_sites} updates at least",
+            )
 
     def check_made_of(self, updates: int | None) -> None:
         """By what a model's sealed header names. Raises `PolicyRefused`."""

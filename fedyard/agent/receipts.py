@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection
 import msgspec
 
 from fedyard.agent.state import Receipt, State
+from fedyard.agent.state.receipts import NO_MODEL
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused, Unavailable
 from fedyard.clock import Clock, draw_key, micros_now
@@ -24,8 +25,8 @@ from fedyard.wire.backoff import Backoff
 PAUSES = Backoff(first=5.0, most=300.0)
 """Seconds between tries to report what is missing, while the hub cannot be reached."""
 
-NO_MODEL, NOT_NAMED, NO_RECEIPTS = "no_model", "not_named", "no_receipts"
-"""Why an update is missing: no model of the round was shown; the model does not name it; the model names none."""
+NOT_NAMED, NO_RECEIPTS = "not_named", "no_receipts"
+"""Why an update is missing, beside `NO_MODEL`: the model does not name it; the model names none."""
 FORGOTTEN = "run_forgotten"
 """The hub has accepted the update, and says after a recovery that it knows no such run."""
 

@@ -336,6 +336,7 @@ def test_what_a_task_says_stays_where_the_section_says_so(site, section: str, er
         (Contract(quorum=2, quorum_of="count"), None),
         (Contract(quorum=0.4), 5),
         (Contract(quorum=1.0), 2),
+        (Contract(quorum=1.0), None),
     ],
 )
 def test_no_update_is_made_for_a_model_that_may_be_of_fewer_sites(site, contract: Contract, seats: int | None) -> None:
@@ -360,6 +361,28 @@ def test_a_model_of_enough_sites_is_well(site) -> None:
     here = site("[project.hearts]\nmin_sites = 3\n")
     here.hooks.policy.check_model(entry(), 3)
     assert here.call(facts={"seats": 3}).error == ""
+
+
+def test_a_hub_that_shows_no_model_gets_one_update_and_no_more(site) -> None:
+    here = site("[project.hearts]\nmin_sites = 3\n")
+    state = here.state
+    state.receipts.await_receipt(entry())
+    assert here.call(facts={"seats": 5}).error == ""  # the round that it is of goes on
+    for hook in ("prepare", "train", "score"):
+        assert here.call(hook, number=2, seq=2, facts={"seats": 5}).error.startswith("policy_min_sites: ")
+    assert here.call(task_seq=2, seq=3, facts={"seats": 5}).error == ""  # beside it
+    state.receipts.settle_receipt(
+        msgspec.structs.replace(state.receipts.awaited_receipts(RUN)[0], outcome="missing", reason="no_model")
+    )
+    assert here.call(task_seq=2, seq=3, facts={"seats": 5}).error.startswith("policy_min_sites: ")
+    assert here.call(run_id=NEXT, facts={"seats": 5}).error == ""
+    assert site().call(number=2, seq=2, facts={"seats": 5}).error.startswith("policy_min_sites: ")
+
+
+def test_without_min_sites_a_model_that_is_not_shown_is_nothing_of_the_policys(site) -> None:
+    here = site("[project.hearts]\n")
+    here.state.receipts.await_receipt(entry())
+    assert here.call(number=2, seq=2).error == ""
 
 
 # How often and when

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,8 +45,15 @@ class Scene:
 
 
 @contextmanager
-def scene(world: World, folder: Path, *, lied_to: Sequence[str], alone: bool = False) -> Iterator[Scene]:
-    """alone: the coordinator may make a model of a single update."""
+def scene(
+    world: World,
+    folder: Path,
+    *,
+    lied_to: Sequence[str],
+    alone: bool = False,
+    policies: Mapping[str, str] | None = None,
+) -> Iterator[Scene]:
+    """alone: the coordinator may make a model of a single update. policies: lines of a site's section for projects."""
     with ExitStack() as stack:
         liars = {name: stack.enter_context(liar_before(world.hub)) for name in lied_to}
         agents = {}
@@ -54,6 +61,9 @@ def scene(world: World, folder: Path, *, lied_to: Sequence[str], alone: bool = F
             (site,) = world.sites(folder, name, hub=liars[name].url if name in liars else None)
             if alone:
                 site.may_be_alone()
+            if policies and name in policies:
+                said = site.path / "site.toml"
+                said.write_text(said.read_text().replace('[project."*"]', f'[project."*"]\n{policies[name]}'))
             agents[name] = AgentThread(site)
         try:
             for agent in agents.values():
@@ -199,6 +209,31 @@ def test_a_site_that_is_shown_no_model_says_so_and_its_next_update_is_left_out(w
         assert there.said("east", "our update is missing in the model")["reason"] == "no_model"
         second = run.tasks[0].rounds[1].submissions
         assert {one.site_id: one.left_out for one in second}[there.id("east")] == "model_differs"
+
+
+def completed_without_model(entry: Json) -> Json:
+    return {**entry, "message": None}
+
+
+def completed_with_another_round(entry: Json) -> Json:
+    return {**entry, "round": 0}
+
+
+def never_completed(entry: Json) -> Json:
+    return {**entry, "kind": "message_expired", "message": None}
+
+
+@pytest.mark.parametrize("shown", [completed_without_model, completed_with_another_round, never_completed])
+def test_a_site_that_asks_for_more_sites_computes_nothing_behind_a_round_without_a_model(
+    world: World, tmp_path: Path, shown: Callable[[Json], Json]
+) -> None:
+    with scene(world, tmp_path, lied_to=["east"], policies={"east": "min_sites = 2"}) as there:
+        there.liars["east"].rules = [entries_of("round_completed", shown)]
+        project = there.project(rounds=3, contract=MANY)
+        run = project.finished(project.start())
+        east = there.id("east")
+        assert [[one.site_id for one in here.submissions].count(east) for here in run.tasks[0].rounds] == [1, 0, 0]
+        assert there.said("east", "seat failed")["reason"].startswith("policy_")
 
 
 def test_an_older_model_is_not_started_from(world: World, tmp_path: Path) -> None:

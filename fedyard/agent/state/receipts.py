@@ -6,6 +6,8 @@ from fedyard.agent.state.part import Part, Transaction
 from fedyard.agent.state.records import Receipt
 from fedyard.wire.answers import Entry
 
+NO_MODEL = "no_model"
+"""Why an update is missing: no model of its round was shown."""
 KEEP_RECEIPTS = 1000
 """How many missing receipts are kept for people to see."""
 
@@ -29,6 +31,17 @@ class Receipts(Part):
                 (run_id, task_seq, task_seq),
             ).fetchall()
         return [Receipt(*row) for row in rows]
+
+    def without_model(self, run_id: str, task_seq: int, before: int) -> list[int]:
+        """Rounds of a run with an update of this site, and no model that the hub showed, though it went on: rounds of
+        this task before that one, and of others whose end it has told."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT round FROM receipts WHERE run_id = ? AND (outcome = 'missing' AND reason = ?"
+                " OR outcome = 'awaited' AND task_seq = ? AND round < ?) ORDER BY task_seq, round",
+                (run_id, NO_MODEL, task_seq, before),
+            ).fetchall()
+        return [int(row[0]) for row in rows]
 
     def settle_receipt(self, receipt: Receipt) -> None:
         """What became of an update that was awaited; once."""

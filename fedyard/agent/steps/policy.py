@@ -76,7 +76,8 @@ class Policy:
         policy.check_model(spec.model, "" if code is None else code.digest)
         if hook not in jobs.AT_DATA:
             return policy, self._pinned(policy, spec, code)
-        policy.check_sites(spec, said.seats)
+        policy.check_sites(spec, said.seats, trains=hook == "train")
+        policy.check_shown(self._at.state.receipts.without_model(*task_of(entry), entry.round or 1))
         self._approved(entry, spec, policy, code)
         while (left := policy.opens_in(self.now())) > 0:
             self._wait(entry, min(left / 1e6, LOOK_EVERY_S))

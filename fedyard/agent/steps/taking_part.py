@@ -9,8 +9,8 @@ import msgspec
 from fedyard.agent import contract
 from fedyard.agent.joining import NOT_NOW
 from fedyard.agent.paths import under
-from fedyard.agent.receipts import NO_MODEL
 from fedyard.agent.state import Seat
+from fedyard.agent.state.receipts import NO_MODEL
 from fedyard.agent.steps.common import Common, task_of
 from fedyard.agent.steps.holding import Holding
 from fedyard.agent.steps.hooks import Hooks
@@ -134,11 +134,10 @@ class TakingPart:
         except SealError as error:
             if not isinstance(error, Changed):
                 self._at.receipts.completed(entry, None, f"seal_{error.slug}")
+                self._check_made_of(entry, None)
             raise
         self._at.receipts.completed(entry, origin, NO_MODEL if entry.message is None else "")
-        if entry.message is not None and entry.round:  # round 0 is made of no updates
-            receipts = None if origin is None or origin.digests is None else origin.digests.receipts
-            self._hooks.policy.check_model(entry, None if receipts is None else len(receipts))
+        self._check_made_of(entry, origin)
         for file in self._at.state.bodies.forget_round(entry):
             Path(file).unlink(missing_ok=True)
 
@@ -162,6 +161,14 @@ class TakingPart:
         facts = decode(entry.facts, Excluded)
         self._at.receipts.told(entry)
         self._at.log("our update was not used", run=entry.run_id, round=entry.round, reason=facts.reason)
+
+    def _check_made_of(self, entry: Entry, origin: Origin | None) -> None:
+        """origin: what the header of the round's model says; None where the hub shows none, or none that opens."""
+        seat = self._at.state.seats.get(*task_of(entry))
+        makes_one = seat is None or decode(seat.task_json, TaskSpec).aggregate
+        if entry.round and (makes_one or entry.message is not None):  # round 0 is made of no updates
+            receipts = None if origin is None or origin.digests is None else origin.digests.receipts
+            self._hooks.policy.check_model(entry, None if receipts is None else len(receipts))
 
     def _take_model(self, entry: Entry, message_id: str) -> Origin | None:
         """What the header of a round's model says; the model is there for the next round. Raises `SealError`."""
