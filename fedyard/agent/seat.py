@@ -240,7 +240,7 @@ def _why(error: BaseException | None) -> str:
     """What may leave this program of how it ended."""
     if error is None or not isinstance(error, Exception):
         return "the program has ended before it had a result"
-    from fedyard.tasks.hooks import reason_of  # noqa: PLC0415 - as above
+    from fedyard.tasks.reasons import reason_of  # noqa: PLC0415 - as above
 
     return reason_of(error, "train").removeprefix("train: ")
 

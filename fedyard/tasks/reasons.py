@@ -1,7 +1,8 @@
-"""What is said of a hook that failed: a sentence that may leave the site, and the whole traceback, which stays there."""
+"""What is said of a hook that failed: a sentence that may leave the site, and the whole traceback, which stays."""
 
 from __future__ import annotations
 
+import sys
 import sysconfig
 import traceback
 import zipfile
@@ -43,14 +44,14 @@ def reason_of(error: BaseException, hook: str) -> str:
         begin, end = f"{hook}: {shown(text_of(error), MAX_REASON)}", f" ({place})" if place else ""
     else:
         what = next((words for kind, words in _WORDS.items() if isinstance(error, kind)), "the task has a fault")
-        begin, end = f"{hook}: {what} ({_name(type(error).__name__)})", f", in {place}" if place else ""
+        begin, end = f"{hook}: {what} ({_class(error)})", f", in {place}" if place else ""
     return (begin[: max(0, MAX_REASON - len(end))] + end)[:MAX_REASON]
 
 
 def trace_of(error: BaseException) -> str:
     """The whole traceback with the exception's text, for this site's own people: it may show data."""
     try:
-        text = "".join(traceback.format_exception(error))
+        text = "".join(traceback.TracebackException.from_exception(error).format())
     except Exception:  # noqa: BLE001 - a task may raise anything, also an object with a fault of its own
         text = "".join(traceback.format_tb(error.__traceback__)) + type(error).__name__
     if len(text) > MAX_TRACE:
@@ -89,6 +90,14 @@ def _place(error: BaseException) -> str:
     file, line, function = found[-1]
     where = "" if function.startswith("<") else f", in {_name(function)}"
     return f"line {line} of the task's {_name(Path(file).name)}{where}"
+
+
+def _class(error: BaseException) -> str:
+    """The name of its class, or of the nearest one above that stands in a module: no name that a task makes of data."""
+    named = next(
+        kind for kind in type(error).__mro__ if getattr(sys.modules.get(kind.__module__), kind.__name__, None) is kind
+    )
+    return _name(named.__name__)
 
 
 def _name(text: str) -> str:

@@ -14,8 +14,8 @@ import pytest
 
 from fedyard.tasks.arrays import pack, unpack
 from fedyard.tasks.child import ROOT, Child, ChildDied, Children
-from fedyard.tasks.reasons import MAX_REASON
 from fedyard.tasks.jobs import MAX_LOG, Job, Packed, Submitted
+from fedyard.tasks.reasons import MAX_REASON
 from fedyard.tasks.settings import Tasks
 from tests import hooks
 from tests.fedyard import tasks_of_tests
@@ -380,9 +380,10 @@ def test_updates_that_cannot_be_combined_are_left_out_and_named(tmp_path, child)
     done = child.call(asked, never, said.append)
     assert done.left_out == {"b": "its total is of another kind"}
     assert float(unpack(done.packed.where)["total"][0]) == 3.0
+    place = f"line {line} of the task's tasks_of_tests.py, in evaluate"
     assert said == [
         "the update of site b is left out: its total is of another kind",
-        f"evaluate: a file is not there (FileNotFoundError), in line {line} of the task's tasks_of_tests.py, in evaluate",
+        f"evaluate: a file is not there (FileNotFoundError), in {place}",
     ]
     broken = [*updates[:2], msgspec.structs.replace(updates[2], packed=Packed(b"FYa1 and no more"))]
     done = child.call(msgspec.structs.replace(asked, updates=broken), never)

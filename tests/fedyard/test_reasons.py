@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from fedyard.tasks import TaskError
-from fedyard.tasks.reasons import MAX_NAME, MAX_REASON, MAX_TRACE, reason_of, trace_of
 from fedyard.tasks.reading import read
+from fedyard.tasks.reasons import MAX_REASON, MAX_TRACE, reason_of, trace_of
 from fedyard.tasks.sources import Source
 
 LINES = """\
@@ -44,7 +44,7 @@ def task(tmp_path):
 
 
 def raised(what: Callable[..., object], *arguments: object) -> Exception:
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - of any class
+    with pytest.raises(Exception) as caught:
         what(*arguments)
     return caught.value
 
@@ -70,9 +70,17 @@ def test_the_sentence_of_a_task_error_leaves_as_far_as_there_is_room(task) -> No
     assert (len(long), long.endswith("(line 14 of the task's my_task.py, in refuse)")) == (MAX_REASON, True)
 
 
-def test_no_name_is_without_an_end() -> None:
-    error = raised(lambda: (_ for _ in ()).throw(type("E" * 5000 + "\n", (Exception,), {})()))
-    assert f"({'E' * MAX_NAME})" in reason_of(error, "train")
+class Unfit(ValueError):
+    pass
+
+
+def test_a_class_is_named_that_stands_in_a_module_and_not_one_that_was_made_of_data() -> None:
+    def refuse(kind: type[Exception]) -> None:
+        raise kind
+
+    assert "(Unfit)" in reason_of(raised(refuse, Unfit), "train")
+    assert "(Unfit)" in reason_of(raised(refuse, type("patient_smith", (Unfit,), {})), "train")
+    assert "(BaseException)" not in reason_of(raised(refuse, type("builtins", (Exception,), {})), "train")
 
 
 def test_the_whole_traceback_stays_with_its_beginning_and_its_end(task) -> None:
