@@ -27,6 +27,7 @@ from fedyard.cli.heads import told as told_of_heads
 from fedyard.cli.listing import Listing
 from fedyard.cli.machine import refuse_elsewhere, status, unit
 from fedyard.cli.portal import portal
+from fedyard.cli.site_failures import failures
 from fedyard.cli.site_policy import approve, policy, refuse
 from fedyard.cli.site_privacy import privacy
 from fedyard.cli.site_workloads import workloads
@@ -334,6 +335,7 @@ site = Group(
         approve,
         refuse,
         privacy,
+        failures,
         receipts,
         consents,
         workloads,

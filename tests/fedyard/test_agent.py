@@ -349,6 +349,17 @@ def test_a_failing_hook_fails_its_seat_and_says_why(sites, how: str, told: str) 
     assert reasons
     assert all(told in reason and "Smith" not in reason for reason in reasons)
     assert all(site.runs() for site in sites)
+    (stays, *_) = [file.read_text() for site in sites for file in (site.path / "failures").glob(f"{run_id}.1.txt")]
+    assert told in stays
+    assert how != "raise" or "patient Smith" in stays
+
+    def lines(key: str) -> list[str]:
+        logs = [(site.path / "agent.log").read_text().splitlines() for site in sites]
+        return [str(said[key]) for log in logs for said in map(json.loads, log) if key in said]
+
+    until(lambda: [told in one for one in lines("outcome") if one.startswith("failed: ")])
+    assert "hook failed" in lines("what")
+    assert how != "raise" or any("patient Smith" in one for one in lines("traceback"))
 
 
 def test_a_failing_aggregation_fails_the_run_at_once(sites) -> None:

@@ -57,6 +57,7 @@ SHOWN_TO_PROGRAMS = (
     "site whoami",
     "site inbox",
     "site egress",
+    "site failures",
     "site receipts",
     "site consents",
     "site workloads",

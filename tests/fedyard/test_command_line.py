@@ -85,8 +85,8 @@ def leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple
 
 
 GRAMMAR = {
-    "site": "init run portal status unit policy approve refuse privacy whoami inbox egress receipts consents workloads"
-    " keys rotate-keys revoke-key fingerprint trust trust-hub heads",
+    "site": "init run portal status unit policy approve refuse privacy failures whoami inbox egress receipts"
+    " consents workloads keys rotate-keys revoke-key fingerprint trust trust-hub heads",
     "project": "create set files join leave list members approve tasks joining ready start stop scale parts rounds",
     "run": "start stop restart show why watch compare accept matches",
     "project secret": "set list delete",

@@ -150,6 +150,7 @@ class Steps:
                 self._join_first(entry)
                 self._holding.consented(entry)
             step(entry)
+            return self._reports.outcome(entry)
         except NotConsented as refusal:
             return self._not_served(entry, refusal)
         except Overtaken:
@@ -164,7 +165,8 @@ class Steps:
             if error.token_unknown:
                 raise
             return f"refused: {error.slug}"
-        return "done"
+        finally:
+            self._reports.forget_outcome(entry)
 
     def _join_first(self, entry: Entry) -> None:
         """Join what site.toml names by its id before anything of it is judged.

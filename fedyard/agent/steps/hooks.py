@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from fedyard.agent.confining import confinement_of, why_unreachable
+from fedyard.agent.failures import Failures
 from fedyard.agent.paths import under
 from fedyard.agent.patience import Overtaken
 from fedyard.agent.policy import PolicyRefused, ProjectPolicy
@@ -25,6 +26,8 @@ from fedyard.wire.notices import EarlierModel
 
 MAX_SAID = 500
 """Characters of one call to `context.log` that go to this site's own log."""
+MAX_TRACE = 8000
+"""Characters at the end of a traceback that go to this site's own log; the file has all."""
 
 
 class Hooks:
@@ -34,6 +37,7 @@ class Hooks:
         self._at = common
         self._holding = holding
         self.policy = Policy(common, holding)
+        self._failures = Failures(common.folder.path)
 
     def keep_made(
         self,
@@ -123,6 +127,7 @@ class Hooks:
             lambda text: self._said(entry, policy, text),
         )
         if finished is not None:
+            self._stays(entry, hook, finished)
             finished = self.policy.after(entry, hook, policy, finished)
         if policy.privacy is not None and hook == "train":
             finished = self._counted(entry, finished)
@@ -133,6 +138,28 @@ class Hooks:
             self._holding.consented(entry)
             raise Overtaken
         return finished
+
+    def _stays(self, entry: Entry, hook: jobs.Hook, finished: jobs.Finished) -> None:
+        """What this site's own people see of a hook that failed: all of it, in a file and in the agent's log."""
+        if not (finished.error or finished.trace):
+            return
+        run_id, task_seq = task_of(entry)
+        reason = finished.error or f"{hook}: evaluate failed, which costs no model"
+        try:
+            file = self._failures.keep(run_id, task_seq, entry.round or 1, reason, finished.trace, micros_now())
+        except OSError as error:
+            self._at.log("traceback not kept", run=run_id, task=task_seq, error=type(error).__name__)
+            return
+        self._at.log(
+            "hook failed",
+            run=run_id,
+            task=task_seq,
+            round=entry.round,
+            hook=hook,
+            reason=reason,
+            file=str(file),
+            traceback=finished.trace[-MAX_TRACE:] or None,
+        )
 
     def _data(self, policy: ProjectPolicy) -> dict[str, str]:
         return {name: str(path) for name, path in self._at.folder.data(self._at.settings, policy).items()}

@@ -35,11 +35,23 @@ AGGREGATED, AGGREGATION_FAILED = "aggregated", "aggregation_failed"
 """What a coordinator reports; everything else is about its own seat and counted there."""
 
 
+class _Why(msgspec.Struct):
+    """What of a report says that something failed."""
+
+    reason: str = ""
+    failure: str = ""
+
+    @property
+    def sentence(self) -> str:
+        return self.reason or self.failure
+
+
 class Reporting:
     """Reports of an entry: on disk with key and number, then sent, each once."""
 
     def __init__(self, common: Common) -> None:
         self._at = common
+        self._failed: dict[int, str] = {}
 
     def deliver(self, entry: Entry, event: str, seal: Callable[[Entry, Made], dict[str, object]]) -> None:
         """Seal and report what was made; sealed anew if a key was revoked or superseded on the way."""
@@ -111,8 +123,23 @@ class Reporting:
             raise Overtaken
         return report
 
+    def note_failed(self, entry: Entry, reason: str) -> None:
+        """What an entry asks for could not be done: that is how it went."""
+        self._failed[entry.seq] = reason
+
+    def outcome(self, entry: Entry) -> str:
+        """How an entry went that was followed to its end."""
+        reason = self._failed.get(entry.seq)
+        return "done" if reason is None else f"failed: {reason}"
+
+    def forget_outcome(self, entry: Entry) -> None:
+        """It was asked for, or another one is told."""
+        self._failed.pop(entry.seq, None)
+
     def send(self, entry: Entry, report: Report) -> None:
         """Send a report unless it was answered before. Raises `Refused` if the hub does not take it."""
+        if report.event in ("fail", AGGREGATION_FAILED):
+            self.note_failed(entry, msgspec.json.decode(report.body, type=_Why).sentence)
         if report.outcome == "ok":
             return
         if report.outcome == "refused":

@@ -48,6 +48,8 @@ class Scoring:
         except SealError as error:
             self._say(entry, {}, self._reports.why(error))
             return
+        if finished.error:
+            self._reports.note_failed(entry, finished.error)
         metrics = {} if finished.error else self._hooks.leaving(entry, finished.metrics)
         self._say(entry, metrics, finished.error or ("" if metrics else "the task has no score here"))
 
