@@ -113,11 +113,18 @@ class Hooks:
                 raise TaskError("there is no model to score")
             return jobs.Finished(metrics=finite(task.score(context, model), context.log))
         result = _result(task.train(context, model), job.hook)
+        unclipped = None
         if job.filter is not None:
-            result = Result(filtered(result.content, model, job.filter.privacy), result.metrics)
+            model = None if job.model is None else unpack(job.model.where, job.limit_bytes)  # as it came: see filtered
+            made = filtered(result.content, model, job.filter.privacy)
+            result, unclipped = Result(made.arrays, result.metrics), made.unclipped
         packed = self._packed(job, context, result)
         return jobs.Finished(
-            packed=packed, metrics=finite(result.metrics, context.log), norm=norm_of(result.content), spent=spent
+            packed=packed,
+            metrics=finite(result.metrics, context.log),
+            norm=norm_of(result.content),
+            spent=spent,
+            unclipped=unclipped,
         )
 
     def _aggregated(self, job: jobs.Job, context: Context, task: Task) -> jobs.Finished:

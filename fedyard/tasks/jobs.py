@@ -97,7 +97,8 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     """How a job ended: `error` is empty if well; `stopped` if the hook saw that it was not wanted.
 
     left_out: of an aggregation, the sites whose updates the task could not use, with a sentence on each. norm: of what
-    is packed (`arrays.norm_of`). spent: what the filter says that the release costs. trace: the whole traceback of
+    is packed (`arrays.norm_of`). spent: what the filter says that the release costs. unclipped: the norm that it found,
+    for this site's own people. trace: the whole traceback of
     what a hook raised, for this site's own people; it never leaves the site. rows: of the smallest
     of the task's tables; None where they were not counted.
     """
@@ -110,6 +111,7 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     left_out: dict[str, str] = {}
     norm: float | None = None
     spent: Spent | None = None
+    unclipped: float | None = None
     trace: str = ""
     rows: int | None = None
 

@@ -158,7 +158,7 @@ def test_an_update_is_its_clipped_self_and_noise_of_the_size_that_is_counted() -
     privacy = Privacy(clip=3.0, noise=2.0, epsilon=100.0)
     one, rows = np.full(200, 1000.0), range(4000)
     ways = [
-        np.array([filtered({"w": sign * one}, None, privacy)["w"].sum() / math.sqrt(200) for _ in rows])
+        np.array([filtered({"w": sign * one}, None, privacy).arrays["w"].sum() / math.sqrt(200) for _ in rows])
         for sign in (1, -1)
     ]
     assert abs(ways[0].mean() - 3.0) < 0.5
@@ -170,7 +170,7 @@ def test_an_update_is_its_clipped_self_and_noise_of_the_size_that_is_counted() -
 
 def test_each_array_has_the_noise_of_the_whole_update() -> None:
     privacy = Privacy(clip=2.0, noise=1.5, epsilon=100.0)
-    made = filtered({"a": np.zeros((300, 1000)), "b": np.zeros(300_000, np.float32)}, None, privacy)
+    made = filtered({"a": np.zeros((300, 1000)), "b": np.zeros(300_000, np.float32)}, None, privacy).arrays
     for array in made.values():
         assert abs(float(np.std(array.astype(float))) / 3.0 - 1) < 0.02
     assert abs(np.corrcoef(made["a"].reshape(-1), made["b"].astype(float))[0, 1]) < 0.02
@@ -180,8 +180,14 @@ def test_what_leaves_are_whole_multiples_of_the_grain() -> None:
     privacy = Privacy(clip=1.0, noise=1.0, epsilon=100.0)
     grain = grain_of(1.0)
     for values in (np.array([0.1, 1 / 3]), np.array([1e-30, 0.7])):
-        made = filtered({"w": values}, None, privacy)["w"]
+        made = filtered({"w": values}, None, privacy).arrays["w"]
         assert (made / grain == np.rint(made / grain)).all()
+
+
+def test_a_zero_does_not_tell_of_which_sign_its_parts_were() -> None:
+    parts = np.array([0.0, -0.0])
+    sums = noise.added(np.repeat(parts, 2), np.tile(parts, 2))
+    assert not np.signbit(sums).any()
 
 
 def test_a_blocks_end_is_no_end() -> None:
@@ -189,7 +195,7 @@ def test_a_blocks_end_is_no_end() -> None:
     model = np.arange(float(noise.BLOCK + 3)) * 1e5
     values = model.copy()
     values[-4:] += 400.0
-    made = filtered({"w": values}, {"w": model}, privacy)["w"]
+    made = filtered({"w": values}, {"w": model}, privacy).arrays["w"]
     assert np.abs(made - values).max() < 100  # ten standard deviations
 
 
@@ -201,19 +207,20 @@ STILL = Privacy(clip=1e6, noise=0.01, epsilon=1000.0)
 def test_what_differs_from_the_model_is_clipped_and_the_model_is_added_again() -> None:
     privacy = Privacy(clip=1.0, noise=0.01, epsilon=1000.0)
     model = {"w": np.full(3, 5000.0)}
-    made = filtered({"w": np.array([5003.0, 5004.0, 5000.0])}, model, privacy)["w"]
+    made = filtered({"w": np.array([5003.0, 5004.0, 5000.0])}, model, privacy).arrays["w"]
     assert np.abs(made - np.array([5000.6, 5000.8, 5000.0])).max() < 0.1
     whole = filtered(
         {"w": np.array([3.0, 4.0, 0.0])}, model, Privacy(clip=1.0, noise=0.01, epsilon=1e3, from_model=False)
     )
-    assert np.abs(whole["w"] - np.array([0.6, 0.8, 0.0])).max() < 0.1
+    assert whole.unclipped == 5.0
+    assert np.abs(whole.arrays["w"] - np.array([0.6, 0.8, 0.0])).max() < 0.1
 
 
 @pytest.mark.parametrize(
     "model", [None, b"bytes", {}, {"w": np.zeros(4)}, {"w": np.array(["a", "b"])}, {"w": np.array([np.nan, 1])}]
 )
 def test_where_the_model_has_no_such_array_it_is_measured_from_zero(model) -> None:
-    made = filtered({"w": np.array([3.0, 4.0])}, model, Privacy(clip=1.0, noise=0.01, epsilon=1e3))["w"]
+    made = filtered({"w": np.array([3.0, 4.0])}, model, Privacy(clip=1.0, noise=0.01, epsilon=1e3)).arrays["w"]
     assert np.abs(made - np.array([0.6, 0.8])).max() < 0.1
 
 
@@ -230,13 +237,13 @@ def test_where_the_model_has_no_such_array_it_is_measured_from_zero(model) -> No
     ],
 )
 def test_arrays_keep_names_shapes_and_floating_types(array, kept) -> None:
-    made = filtered({"odd": array}, None, FEW)
+    made = filtered({"odd": array}, None, FEW).arrays
     assert list(made) == ["odd"]
     assert (made["odd"].shape, made["odd"].dtype) == (array.shape, np.dtype(kept))
 
 
 def test_half_precision_ends_where_it_ends() -> None:
-    made = filtered({"w": np.full(1000, 100.0, np.float16)}, None, STILL)["w"]
+    made = filtered({"w": np.full(1000, 100.0, np.float16)}, None, STILL).arrays["w"]
     assert np.isfinite(made).all()
 
 
@@ -249,6 +256,7 @@ def test_half_precision_ends_where_it_ends() -> None:
         {"w": np.array([1.0, np.nan])},
         {"w": np.array([np.inf])},
         {"w": np.array([1e200])},
+        {"w": np.ma.masked_array([1.0, 104.0], [False, True])},
     ],
 )
 def test_what_cannot_be_clipped_does_not_leave(content) -> None:

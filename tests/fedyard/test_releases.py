@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from datetime import UTC, datetime
 
@@ -9,10 +10,10 @@ import numpy as np
 import pytest
 
 from fedyard.agent.state import Made, State
-from fedyard.tasks import Result, Task, TaskError
-from fedyard.tasks.arrays import unpack
+from fedyard.tasks import Content, Result, Task, TaskError
+from fedyard.tasks.arrays import pack, unpack
 from fedyard.tasks.hooks import HIDDEN, Hooks
-from fedyard.tasks.jobs import Job
+from fedyard.tasks.jobs import Job, packed
 from fedyard.tasks.privacy import Filter, Privacy, Released, Spent
 from fedyard.wire.answers import Entry
 
@@ -114,8 +115,18 @@ class Exact(Task):
             raise TaskError("parameters are wrong")
 
 
-def run(tmp_path, hook: str = "train", released: int = 0, **parameters: object):
-    model = f"{__name__}:Exact"
+class InPlace(Task):
+    """Trains the arrays that it was handed, as many do."""
+
+    def train(self, context, model) -> Result:
+        model["w"] += 50.0
+        return Result(model)
+
+
+def run(
+    tmp_path, hook: str = "train", released: int = 0, name: str = "Exact", start: Content | None = None, **parameters
+):
+    model = f"{__name__}:{name}"
     job = Job(
         hook=hook,
         model_name=model,
@@ -129,6 +140,7 @@ def run(tmp_path, hook: str = "train", released: int = 0, **parameters: object):
         parameters=parameters,
         data={},
         folder=str(tmp_path / "runs"),
+        model=None if start is None else packed(pack(start)),
         filter=Filter(PRIVACY, [Released(4.0, released)] if released else []),
     )
     return Hooks(threading.Event()).run(job)
@@ -136,11 +148,19 @@ def run(tmp_path, hook: str = "train", released: int = 0, **parameters: object):
 
 def test_what_is_packed_is_clipped_and_has_noise(tmp_path) -> None:
     finished = run(tmp_path)
-    packed = unpack(finished.packed.where)["w"]
-    assert abs(packed.std() / 4.0 - 1) < 0.05
-    assert abs(packed.mean()) < 0.1
-    assert finished.norm == pytest.approx(np.linalg.norm(packed))
+    left = unpack(finished.packed.where)["w"]
+    assert abs(left.std() / 4.0 - 1) < 0.05
+    assert abs(left.mean()) < 0.1
+    assert finished.norm == pytest.approx(np.linalg.norm(left))
+    assert finished.unclipped == pytest.approx(50.0 * math.sqrt(100_000))
     assert finished.spent.epsilon == pytest.approx(2.2540846, abs=1e-6)  # by the closed form with 50 digits
+
+
+def test_an_update_is_measured_from_the_model_that_came_and_not_from_what_a_task_made_of_it(tmp_path) -> None:
+    finished = run(tmp_path, name="InPlace", start={"w": np.full(100_000, 7.0)})
+    left = unpack(finished.packed.where)["w"]
+    assert abs(left.mean() - 7.0) < 0.1  # and not 57
+    assert finished.unclipped == pytest.approx(50.0 * math.sqrt(100_000))
 
 
 @pytest.mark.parametrize("hook", ["prepare", "train"])

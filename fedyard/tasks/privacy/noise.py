@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,10 +36,19 @@ MAX_NORM = 1e150
 NUMBERS = "fiub"
 
 
-def filtered(content: object, model: Content | None, privacy: Privacy) -> dict[str, NDArray[Any]]:
+class Filtered(NamedTuple):
+    """An update as it may leave. unclipped: the norm that it had before; it tells of data, and stays at the site."""
+
+    arrays: dict[str, NDArray[Any]]
+    unclipped: float
+
+
+def filtered(content: object, model: Content | None, privacy: Privacy) -> Filtered:
     """The update as it may leave: of the same names, shapes and floating types; whole numbers become doubles.
 
-    Raises `TaskError` for what cannot be clipped: bytes, text, complex numbers, and numbers that are not finite.
+    model: as it arrived. The arrays that a task was handed are no measure, since many tasks train in place: what they
+    hand over would differ from itself by nothing, and leave unclipped. Raises `TaskError` for what cannot be clipped:
+    bytes, text, complex numbers, masked arrays, and numbers that are not finite.
     """
     arrays = _arrays(content)
     bases = {name: _base(name, array, model if privacy.from_model else None) for name, array in arrays.items()}
@@ -47,9 +56,11 @@ def filtered(content: object, model: Content | None, privacy: Privacy) -> dict[s
     for name, array in arrays.items():
         for block in _differences(array, bases[name]):
             norm.add(block)
-    scale = factor_of(norm.value(), privacy.clip)
+    unclipped = norm.value()
+    scale = factor_of(unclipped, privacy.clip)
     deviation = privacy.clip * privacy.noise
-    return {name: _noised(array, bases[name], scale, deviation) for name, array in arrays.items()}
+    made = {name: _noised(array, bases[name], scale, deviation) for name, array in arrays.items()}
+    return Filtered(made, unclipped)
 
 
 def factor_of(norm: float, clip: float) -> float:
@@ -71,6 +82,11 @@ def normals(count: int, draw: Callable[[int], bytes] = draw_bytes) -> Floats:
 def clipped(block: Floats, scale: float, grain: float) -> Floats:
     """`block * scale` in whole multiples of the grain, none of them farther from zero."""
     return np.trunc(block * (scale / grain))
+
+
+def added(numbers: Floats, noise: Floats) -> Floats:
+    """The sums of whole numbers. Zero has no sign: the sum of two negative zeros would tell that both had been some."""
+    return numbers + noise + 0.0
 
 
 def grain_of(deviation: float) -> float:
@@ -104,7 +120,11 @@ class _Norm:
 def _arrays(content: object) -> dict[str, NDArray[Any]]:
     if not isinstance(content, Mapping):
         raise TaskError("this site adds noise to updates of the project, which has to hand over arrays, no bytes")
-    arrays = {name: np.asarray(array) for name, array in content.items()}
+    given = dict(content.items())
+    for name, array in given.items():
+        if np.ma.isMaskedArray(array):
+            raise TaskError(f"array {name!r} is masked, and masks do not travel: fill it")
+    arrays = {name: np.asarray(array) for name, array in given.items()}
     for name, array in arrays.items():
         if array.dtype.kind not in NUMBERS and array.dtype.name != "bfloat16":
             raise TaskError(f"this site adds noise to updates of the project, and array {name!r} holds no real numbers")
@@ -138,7 +158,7 @@ def _noised(array: NDArray[Any], base: NDArray[Any] | None, scale: float, deviat
     below = None if base is None else base.reshape(-1)
     start = 0
     for block in _differences(array, base):
-        noised = (clipped(block, scale, grain) + np.rint(normals(block.size) * (deviation / grain))) * grain
+        noised = added(clipped(block, scale, grain), np.rint(normals(block.size) * (deviation / grain))) * grain
         if below is not None:
             noised += below[start : start + BLOCK].astype(np.float64)
         if made.dtype.kind == "f":  # a half precision float ends at 65504
