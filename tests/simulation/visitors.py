@@ -20,7 +20,9 @@ from web.live.tokens import TRUST_S
 FIRST = 7
 FORM = "application/x-www-form-urlencoded"
 MAX_TOKENS = 4
-HEARD_WITHIN_S = TRUST_S + 1
+CLOCKS_S = 1
+"""By how much the clocks of two processes differ at most, and more."""
+HEARD_WITHIN_S = TRUST_S + CLOCKS_S
 """A web that has missed that somebody was signed out lets him in so long."""
 _TAKEN = (202, 429, 503)
 _CSRF = re.compile(r'name="_csrf" value="([^"]+)"')
@@ -90,15 +92,15 @@ class Visitors(Process):
     def _look(self) -> None:
         """A page is there for who is signed in, as far as the rows say that they are."""
         cookie = self._chance.choice([*self._cookies, ""])
-        before = self._in_force(cookie)
+        before = self._signed_in(cookie)
         answer = self._send("/page/projects", None, cookie)
         if answer is None or answer.status in (429, 503):
             return
         if answer.status not in (200, 303):
             raise Broken(f"a page was answered {answer.status}: {answer.body!r}")
-        if answer.status == 200 and not self._in_force(cookie, int(HEARD_WITHIN_S * SECOND)):
+        if answer.status == 200 and not self._was_signed_in(cookie):
             raise Broken(f"a page was shown to nobody who is signed in: {cookie}")
-        if answer.status == 303 and before and self._in_force(cookie):
+        if answer.status == 303 and before and self._signed_in(cookie):
             raise Broken(f"who is signed in was sent to sign in: {cookie}")
 
     def _misuse(self) -> None:
@@ -120,17 +122,23 @@ class Visitors(Process):
             if found is not None:
                 self._send("/page/sign-out", {"_csrf": found[1]}, cookie)
 
-    def _in_force(self, cookie: str, lately: int = 0) -> bool:
-        """By what is committed: now, or so many microseconds ago."""
-        digest = sha256_hex(cookie.partition("=")[2].partition(".")[0].encode())
-        found = [one for one in self.world.checker.every(r.Token) if one.sha256 == digest]
-        since = self.world.micros - lately
+    def _signed_in(self, cookie: str) -> bool:
+        """By what is committed, and by every clock."""
+        until = self.world.micros + CLOCKS_S * SECOND
+        return any(one.revoked_at is None and (one.expires_at or 0) > until for one in self._sessions(cookie))
+
+    def _was_signed_in(self, cookie: str) -> bool:
+        """Lately, so that a web may not have heard of its end."""
+        since = self.world.micros - int(HEARD_WITHIN_S * SECOND)
         return any(
-            one.kind == TokenKind.SESSION
-            and (one.revoked_at is None or one.revoked_at > since)
-            and (one.expires_at or 0) > since
-            for one in found
+            (one.revoked_at is None or one.revoked_at > since) and (one.expires_at or 0) > since
+            for one in self._sessions(cookie)
         )
+
+    def _sessions(self, cookie: str) -> list[r.Token]:
+        digest = sha256_hex(cookie.partition("=")[2].partition(".")[0].encode())
+        tokens = self.world.checker.every(r.Token)
+        return [one for one in tokens if one.sha256 == digest and one.kind == TokenKind.SESSION]
 
     def _api(self, method: str, path: str, body: Any, token: str) -> Answer | None:
         self._asked += 1
