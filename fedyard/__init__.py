@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from fedyard.agent.seat import Seat, Work
-    from fedyard.client.client import Client
+    from fedyard.client.errors import Refused, Unavailable
+    from fedyard.python.asking import NeedsFolder
+    from fedyard.python.client import Client
     from fedyard.simulating.results import Simulated
     from fedyard.simulating.simulation import simulate
     from fedyard.tasks import Context, Result, Stopped, Task, TaskError, Unusable, Update
@@ -20,12 +22,15 @@ if TYPE_CHECKING:
 __all__ = [
     "Client",
     "Context",
+    "NeedsFolder",
+    "Refused",
     "Result",
     "Seat",
     "Simulated",
     "Stopped",
     "Task",
     "TaskError",
+    "Unavailable",
     "Unusable",
     "Update",
     "Work",
@@ -34,8 +39,9 @@ __all__ = [
 ]
 
 _HOME = (
-    {"Client": "fedyard.client.client", "__version__": "fedyard.wire.version"}
+    {"Client": "fedyard.python.client", "NeedsFolder": "fedyard.python.asking", "__version__": "fedyard.wire.version"}
     | {"Simulated": "fedyard.simulating.results", "simulate": "fedyard.simulating.simulation"}
+    | dict.fromkeys(("Refused", "Unavailable"), "fedyard.client.errors")
     | dict.fromkeys(("Seat", "Work"), "fedyard.agent.seat")
     | dict.fromkeys(("Context", "Result", "Stopped", "Task", "TaskError", "Unusable", "Update"), "fedyard.tasks")
 )

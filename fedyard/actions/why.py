@@ -12,6 +12,7 @@ from fedyard.client.errors import Refused
 from fedyard.look.runs.words import headline, waits_sentence
 from fedyard.wire.answers import Event, Run
 from fedyard.wire.causes import OUT_EVENTS, TASK_FAILED, Cause, first_cause, said_of
+from fedyard.wire.notebooks import escaped
 from fedyard.wire.plurals import counted
 from fedyard.wire.waiting import AtDeadline, Waits, waits_of
 
@@ -53,6 +54,13 @@ class Why(msgspec.Struct, frozen=True):
     waits: list[WaitsFor]
     requests_waiting: int
     lines: list[str]
+
+    def __str__(self) -> str:
+        return "\n".join(why_lines(self))
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the lines, escaped."""
+        return "".join(f"<p>{escaped(line)}</p>" for line in why_lines(self))
 
 
 def why_of(client: Client, run: Run, names: Mapping[str, str], site_id: str) -> Why:

@@ -7,7 +7,7 @@ first use).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from fedyard.agent.consents import (
     By,
@@ -178,7 +178,7 @@ class Joining:
             if consent.live:
                 self._once("not joined", project=consent.name, id=consent.project_id, detail=error.detail)
 
-    def _found(self, join: Join) -> list[Project]:
+    def _found(self, join: Join) -> Sequence[Project]:
         named = self._client.projects(name=join.project)
         return named or [project for project in self._client.projects() if project.id == join.project]
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 import msgspec
 
+from fedyard.actions.comparing import MAX_RUNS, metrics_of
 from fedyard.actions.naming import run_named
 from fedyard.actions.runs import accept as agree
 from fedyard.actions.runs import unknown_tasks
@@ -17,9 +18,6 @@ from fedyard.cli.listing import Listing
 from fedyard.wire.answers import Run
 from fedyard.wire.command_line import JSON, Command, print_json
 from fedyard.wire.comparing import Row, compared
-
-MAX_RUNS = 8
-"""Beside each other."""
 
 
 class Compared(msgspec.Struct, frozen=True):
@@ -66,19 +64,6 @@ def _named(runs: Sequence[str]) -> list[str]:
     """`study/3 4 5` as `study/3 study/4 study/5`."""
     project, slash, _ = runs[0].rpartition("/")
     return [f"{project}/{text}" if slash and text.isdecimal() else text for text in runs]
-
-
-def metrics_of(runs: Sequence[Run]) -> dict[tuple[str, str], list[float | None]]:
-    """(task, metric) -> what the last global model of each run measured; None where it did not."""
-    last = [
-        {
-            (task.name, name): value
-            for task in run.tasks
-            for name, value in next((each.metrics for each in reversed(task.rounds) if each.metrics), {}).items()
-        }
-        for run in runs
-    ]
-    return {key: [one.get(key) for one in last] for key in dict.fromkeys(key for one in last for key in one)}
 
 
 def _for_programs(

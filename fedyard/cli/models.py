@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +61,7 @@ def models(folder: Folder, project: str, version: int | None, to: Path | None, s
     print(f"version {wanted.version} is in {to}: {made_by} round {wanted.round}")
 
 
-def _version(project: a.Project, models: list[a.Model], version: int) -> a.Model:
+def _version(project: a.Project, models: Sequence[a.Model], version: int) -> a.Model:
     found = next((model for model in models if model.version == version), None)
     if found is None:
         raise UsageError(f"project {project.name!r} has no model version {version}")
@@ -90,7 +91,7 @@ def _show(content: Content, *, as_json: bool) -> None:
         table.print()
 
 
-def _print(client: Client, project: a.Project, models: list[a.Model]) -> None:
+def _print(client: Client, project: a.Project, models: Sequence[a.Model]) -> None:
     runs = {run.id: f"{run.number}.{run.attempt}" for run in client.runs(project_id=project.id)}
     table = Listing("version", "run", "task", "round", "at", "bytes", "digest", "best", "metrics")
     for model in models:

@@ -8,6 +8,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from fedyard.client.calls import Calls, encoded, page_of
+from fedyard.client.listed import Listed
 from fedyard.clock import draw_key
 from fedyard.wire import answers as a
 from fedyard.wire import types as w
@@ -27,7 +28,7 @@ class Client(Calls):
         return self.read("/v1/me", a.Me)
 
     def organisations(self) -> list[a.Organisation]:
-        return list(self.every("/v1/organisations", {}, a.Organisation))
+        return Listed(self.every("/v1/organisations", {}, a.Organisation))
 
     def create_enrolment(self, organisation_id: str, note: str = "", *, key: str | None = None) -> a.Created:
         """A one-time token for a new site, drawn by the hub: an admin's call."""
@@ -57,7 +58,7 @@ class Client(Calls):
         return self.decoded(self.call("PUT", path, body=b"{}", give_up_s=5.0)[1], a.Beat).heartbeat_every_s
 
     def sites(self, *, project_id: str | None = None) -> list[a.Site]:
-        return list(self.every("/v1/sites", {"project": project_id}, a.Site))
+        return Listed(self.every("/v1/sites", {"project": project_id}, a.Site))
 
     # projects
 
@@ -72,9 +73,13 @@ class Client(Calls):
         joining: w.Joining = "approval",
         sealed: w.Sealed = "required",
         infrastructure: Mapping[str, object] | None = None,
+        coordinator_site_id: str | None = None,
         key: str | None = None,
     ) -> str:
-        """The new project's id; the calling site is its coordinator. infrastructure: as docs/api.md has it."""
+        """The new project's id; the calling site is its coordinator, or the one that an account names.
+
+        infrastructure: as docs/api.md has it.
+        """
         body = {
             "name": name,
             "tasks": list(tasks),
@@ -84,6 +89,7 @@ class Client(Calls):
             "joining": joining,
             "sealed": sealed,
             "infrastructure": infrastructure,
+            **({} if coordinator_site_id is None else {"coordinator_site_id": coordinator_site_id}),
         }
         return self.write("POST", "/v1/projects", body, a.Created, key=key).id
 
@@ -91,6 +97,7 @@ class Client(Calls):
         self,
         project_id: str,
         *,
+        name: str | None = None,
         tasks: Sequence[Mapping[str, object]] | None = None,
         description: str | None = None,
         data_format: str | None = None,
@@ -102,6 +109,7 @@ class Client(Calls):
     ) -> None:
         """What is None stays. Other tasks hold from the next run on."""
         body = {
+            "name": name,
             "tasks": None if tasks is None else list(tasks),
             "description": description,
             "data_format": data_format,
@@ -113,8 +121,8 @@ class Client(Calls):
         said = {name: value for name, value in body.items() if value is not None}
         self.write("PATCH", f"/v1/projects/{_part(project_id)}", said, dict, key=key)
 
-    def projects(self, *, name: str | None = None, member: str | None = None) -> list[a.Project]:
-        return list(self.every("/v1/projects", {"name": name, "member": member}, a.Project))
+    def projects(self, *, name: str | None = None, member: str | None = None) -> Sequence[a.Project]:
+        return Listed(self.every("/v1/projects", {"name": name, "member": member}, a.Project))
 
     def project(self, project_id: str) -> a.Project:
         return self.read(f"/v1/projects/{_part(project_id)}", a.Project)
@@ -124,7 +132,7 @@ class Client(Calls):
         return self.read(f"/v1/projects/{_part(project_id)}", a.WrittenTasks).tasks
 
     def members(self, project_id: str) -> list[a.Membership]:
-        return list(self.every(f"/v1/projects/{_part(project_id)}/members", {}, a.Membership))
+        return Listed(self.every(f"/v1/projects/{_part(project_id)}/members", {}, a.Membership))
 
     def put_member(self, project_id: str, site_id: str, notes: str = "", *, key: str | None = None) -> a.Membership:
         """As the site: join or accept. As the coordinator: invite or approve."""
@@ -159,14 +167,14 @@ class Client(Calls):
         return self.write("POST", path, {"sha256": sha256, "for_s": for_s}, a.ClientToken, key=key)
 
     def tokens(self, owner_id: str) -> list[a.TokenAbout]:
-        return list(self.every("/v1/tokens", {"owner": owner_id}, a.TokenAbout))
+        return Listed(self.every("/v1/tokens", {"owner": owner_id}, a.TokenAbout))
 
     def revoke_token(self, token_id: str, *, key: str | None = None) -> a.Changed:
         return self.write("DELETE", f"/v1/tokens/{_part(token_id)}", None, a.Changed, key=key)
 
-    def models(self, project_id: str) -> list[a.Model]:
+    def models(self, project_id: str) -> Sequence[a.Model]:
         """Every global model that was made in the project, oldest first."""
-        return list(self.every(f"/v1/projects/{_part(project_id)}/models", {}, a.Model))
+        return Listed(self.every(f"/v1/projects/{_part(project_id)}/models", {}, a.Model))
 
     # runs
 
@@ -196,8 +204,8 @@ class Client(Calls):
         body: dict[str, object] = {"queue": queue, **{name: value for name, value in said.items() if value is not None}}
         return self.write("POST", f"/v1/projects/{_part(project_id)}/runs", body, a.StartedRun, key=key)
 
-    def runs(self, *, project_id: str | None = None, state: str | None = None) -> list[a.Run]:
-        return list(self.every("/v1/runs", {"project": project_id, "state": state}, a.Run))
+    def runs(self, *, project_id: str | None = None, state: str | None = None) -> Sequence[a.Run]:
+        return Listed(self.every("/v1/runs", {"project": project_id, "state": state}, a.Run))
 
     def run(self, run_id: str, *, after: int | None = None, wait: int = 0) -> a.Run:
         """The run; with `after`, as soon as its version is above that, or as it is after `wait` seconds."""
@@ -208,11 +216,11 @@ class Client(Calls):
         return self.write("POST", f"/v1/runs/{_part(run_id)}/stop", {"reason": reason}, a.Changed, key=key)
 
     def workloads(self, project_id: str, *, state: str | None = None) -> list[a.Workload]:
-        return list(self.every(f"/v1/projects/{_part(project_id)}/workloads", {"state": state}, a.Workload))
+        return Listed(self.every(f"/v1/projects/{_part(project_id)}/workloads", {"state": state}, a.Workload))
 
     def secrets(self, project_id: str) -> list[a.ProjectSecret]:
         """All of them at once: this list has no pages."""
-        return self.read(f"/v1/projects/{_part(project_id)}/secrets", page_of(a.ProjectSecret)).items
+        return Listed(self.read(f"/v1/projects/{_part(project_id)}/secrets", page_of(a.ProjectSecret)).items)
 
     def set_secret(self, project_id: str, name: str, value: str, *, key: str | None = None) -> a.SecretChanged:
         path = f"/v1/projects/{_part(project_id)}/secrets/{_part(name)}"
@@ -241,7 +249,7 @@ class Client(Calls):
         return self.write("PUT", path, {"replicas": replicas}, a.WorkloadChanged, key=key)
 
     def deployments(self, project_id: str) -> list[a.Deployment]:
-        return list(self.every(f"/v1/projects/{_part(project_id)}/deployments", {}, a.Deployment))
+        return Listed(self.every(f"/v1/projects/{_part(project_id)}/deployments", {}, a.Deployment))
 
     def deployment(self, deployment_id: str) -> a.Deployment:
         return self.read(f"/v1/deployments/{_part(deployment_id)}", a.Deployment)
@@ -272,11 +280,11 @@ class Client(Calls):
     def rounds(self, project_id: str, *, most: int | None = None) -> list[a.ProjectRound]:
         """Rounds that the project's own coordinator led, the newest first; `most` of them, or all."""
         found = self.every(f"/v1/projects/{_part(project_id)}/rounds", {}, a.ProjectRound)
-        return list(islice(found, most))
+        return Listed(islice(found, most))
 
     def matches(self, run_id: str) -> list[a.Match]:
         """All data that were announced at the edge, as they fit a run's federated model."""
-        return list(self.every(f"/v1/runs/{_part(run_id)}/matches", {}, a.Match))
+        return Listed(self.every(f"/v1/runs/{_part(run_id)}/matches", {}, a.Match))
 
     def stop_infrastructure(
         self, project_id: str, reason: str = "", *, key: str | None = None
@@ -314,12 +322,12 @@ class Client(Calls):
     def events(self, run_id: str, *, after: int = 0, wait: int = 0) -> list[a.Event]:
         """The run's events after that number, a page at most; waits `wait` seconds for the next one."""
         query = {"after": after, "wait": min(wait, MAX_LONG_POLL_S) or None}
-        return self.read(f"/v1/runs/{_part(run_id)}/events", page_of(a.Event), query, wait_s=wait).items
+        return Listed(self.read(f"/v1/runs/{_part(run_id)}/events", page_of(a.Event), query, wait_s=wait).items)
 
     def newest_events(self, run_id: str) -> list[a.Event]:
         """The newest of the run's events, a page at most, the newest first."""
         query = {"order": "newest", "limit": NEWEST_EVENTS}
-        return self.read(f"/v1/runs/{_part(run_id)}/events", page_of(a.Event), query).items
+        return Listed(self.read(f"/v1/runs/{_part(run_id)}/events", page_of(a.Event), query).items)
 
     def report(self, run_id: str, task_seq: int, site_id: str, body: bytes, *, key: str) -> a.Reported:
         """A seat's report; `body` is its JSON, kept by the caller so that a repeat is the same to the byte."""
@@ -350,11 +358,11 @@ class Client(Calls):
 
     def site_keys(self, site_id: str) -> list[a.SealingKey]:
         """Every sealing key that the hub has of a site."""
-        return list(self.every(f"/v1/sites/{_part(site_id)}/keys", {}, a.SealingKey))
+        return Listed(self.every(f"/v1/sites/{_part(site_id)}/keys", {}, a.SealingKey))
 
     def project_keys(self, project_id: str) -> list[a.MemberKey]:
         """The active members of a project with their identities and keys, as the hub says."""
-        return list(self.every(f"/v1/projects/{_part(project_id)}/keys", {}, a.MemberKey))
+        return Listed(self.every(f"/v1/projects/{_part(project_id)}/keys", {}, a.MemberKey))
 
     def report_conflict(self, site_id: str, about_site_id: str, pinned: str, seen: str) -> None:
         """Put on record that `about_site_id` shows another identity than it was pinned with (hashes of both)."""
@@ -396,7 +404,7 @@ class Client(Calls):
             "wait": min(wait, MAX_LONG_POLL_S) or None,
             "limit": limit,
         }
-        return self.read(f"/v1/runs/{_part(run_id)}/logs", page_of(a.LogPiece), query, wait_s=wait).items
+        return Listed(self.read(f"/v1/runs/{_part(run_id)}/logs", page_of(a.LogPiece), query, wait_s=wait).items)
 
     # messages
 
@@ -473,7 +481,7 @@ class Client(Calls):
     def artifacts(
         self, *, project_id: str | None = None, run_id: str | None = None, kind: str | None = None
     ) -> list[a.Artifact]:
-        return list(self.every("/v1/artifacts", {"project": project_id, "run": run_id, "kind": kind}, a.Artifact))
+        return Listed(self.every("/v1/artifacts", {"project": project_id, "run": run_id, "kind": kind}, a.Artifact))
 
     def artifact_chunks(self, artifact_id: str) -> a.Chunks:
         """Which chunks of an upload the hub has."""

@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from fedyard.wire import types as w
 from fedyard.wire.chunks import MAX_CHUNKS
+from fedyard.wire.notebooks import struct_html
 from fedyard.wire.parameters import check_shown
 
 MAX_ITEMS = 1000
@@ -24,7 +25,10 @@ Addresses = Annotated[dict[w.Name, w.Web], Meta(max_length=MAX_CHUNKS)]
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of an answer."""
+    """A part of an answer. In a notebook it shows itself as a table."""
+
+    def _repr_html_(self) -> str:
+        return struct_html(self)
 
 
 T = TypeVar("T")

@@ -174,7 +174,7 @@ def _shown(desk: Desk, client: Client, project_id: str) -> Shown:
     )
 
 
-def _seen(ask: Callable[[], list[T]]) -> list[T]:
+def _seen(ask: Callable[[], Sequence[T]]) -> Sequence[T]:
     """What the hub shows to members alone: nothing, to a site that is none."""
     try:
         return ask()

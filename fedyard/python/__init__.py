@@ -1,0 +1,1 @@
+"""Fedyard from Python: the client of programs and notebooks, and what it hands out."""
