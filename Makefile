@@ -20,8 +20,8 @@ help: ## this list
 
 setup: $(VENV)/ready-to-run ## the environment that bin/fedyard and bin/fedyard-hub run in; .venv/bin has them, too
 
-demo: $(VENV)/ready-to-$(if $(STREAMS),test,run) ## three hospitals train: embedded, or BROKER=rabbitmq; WORKLOADS=1: processes; STREAMS=1: over Kafka; LOOK=1: stays up
-	@$(PY) -m demo --broker $(BROKER) $(if $(WORKLOADS),--workloads) $(if $(STREAMS),--streams) $(if $(LOOK),--look)
+demo: $(VENV)/ready-to-$(if $(STREAMS),test,run) $(if $(filter digits_cnn,$(TASK)),$(VENV)/ready-for-torch) ## three hospitals train, or TASK=table_one, TASK=digits_cnn (PyTorch); BROKER=rabbitmq; WORKLOADS=1: processes; STREAMS=1: over Kafka; LOOK=1: stays up
+	@$(PY) -m demo --broker $(BROKER) $(if $(TASK),--task $(TASK)) $(if $(WORKLOADS),--workloads) $(if $(STREAMS),--streams) $(if $(LOOK),--look)
 
 up: $(VENV)/ready-to-run ## the hub on RabbitMQ and PostgreSQL, private ones in ./var unless FEDYARD_*_URL name others
 	@bin/fedyard-hub up
@@ -30,7 +30,9 @@ test: $(VENV)/tests-compiled ## the tests, on the embedded parts and on real Rab
 	@$(PY) -m devservers curl chromium tinyproxy
 	@$(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder --drills none
 
+# Without PyTorch the one drill that needs it fails, and the others are run.
 drills: $(VENV)/ready-to-test ## what searches, kills and floods for minutes: kill test, planted bugs, fuzzing, restores, the board
+	@$(MAKE) $(VENV)/ready-for-torch || true
 	@$(PY) -m devservers curl chromium tinyproxy
 	@$(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder --drills only
 
@@ -38,6 +40,7 @@ quick: $(VENV)/ready-to-test ## the tests that need no service and take no time,
 	@$(PY) -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder --quick
 
 coverage: $(VENV)/ready-to-test ## which lines no test runs: every test, with coverage of the programs that they start
+	@$(MAKE) $(VENV)/ready-for-torch || true
 	@$(PY) -m devservers curl chromium tinyproxy
 	@mkdir -p var/coverage
 	@$(BIN)/coverage erase
@@ -124,3 +127,7 @@ $(VENV)/ready-to-run: requirements.txt | $(PY)
 $(VENV)/ready-to-test: requirements.txt requirements-dev.txt | $(PY)
 	@echo "installing requirements-dev.txt into $(VENV)"
 	$(call install,requirements-dev.txt)
+
+$(VENV)/ready-for-torch: requirements-torch.txt | $(VENV)/ready-to-run
+	@echo "installing requirements-torch.txt into $(VENV): PyTorch, which may be large (the file says how it is not)"
+	$(call install,requirements-torch.txt)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from rich.console import Console
 
@@ -18,6 +19,7 @@ from fedyard.agent.site import Folder, Settings
 from fedyard.client.client import Client
 from fedyard.clock import Clock, SystemClock, draw_key, utc_now
 from fedyard.sealed.keys import fingerprint, words
+from fedyard.tasks.settings import Tasks
 from fedyard.wire.durable import write_whole
 
 T = TypeVar("T")
@@ -43,8 +45,15 @@ class Chosen:
     look: bool = False
 
 
-class Stage:
-    """Where a story is told."""
+class Stage(ABC):
+    """Where a story is told.
+
+    project_name: before the mark. data: what each hospital's site.toml names, name -> file. allow: models of its own.
+    """
+
+    project_name: ClassVar[str] = PROJECT
+    data: ClassVar[Mapping[str, str]] = {"train": "train.csv", "test": "test.csv"}
+    allow: ClassVar[Sequence[str]] = ()
 
     def __init__(self, chosen: Chosen, processes: Processes, console: Console, clock: Clock | None = None) -> None:
         self.chosen = chosen
@@ -57,6 +66,10 @@ class Stage:
         """The address, once it is ready."""
         self.mark = ""
         self.folders: dict[str, Folder] = {}
+
+    @abstractmethod
+    def tell(self) -> bool:
+        """True if everything went as it should."""
 
     def _empty_folder(self) -> None:
         shutil.rmtree(self.chosen.folder, ignore_errors=True)
@@ -113,10 +126,9 @@ class Stage:
         except KeyboardInterrupt:
             self._say("")
 
-    @staticmethod
-    def _mark(admin: Client) -> str:
+    def _mark(self, admin: Client) -> str:
         """Names are unique in a network: in one that has seen a demo before, this one's get a mark."""
-        taken = any(site.name == COORDINATOR for site in admin.sites()) or admin.projects(name=PROJECT)
+        taken = any(site.name == COORDINATOR for site in admin.sites()) or admin.projects(name=self.project_name)
         return f"-{utc_now():%m%d-%H%M%S}" if taken else ""
 
     # the sites
@@ -130,14 +142,15 @@ class Stage:
             name=name + self.mark,
             description=f"hospital {name} of the demo",
             join=joins,
-            data={"train": "train.csv", "test": "test.csv"},
+            data=dict(self.data),
+            tasks=Tasks(allow=list(self.allow)),
         )
         self.folders[name].create(settings, enrolment.token)
 
     def _join(self) -> Join:
         """What the others are told by telephone: the project's name, and the twelve words of who leads it."""
         identity = self.folders[COORDINATOR].identity().public_key().public_bytes_raw()
-        return Join(project=PROJECT + self.mark, coordinator=words(fingerprint(identity)))
+        return Join(project=self.project_name + self.mark, coordinator=words(fingerprint(identity)))
 
     def _start_agent(self, name: str) -> None:
         command = [SITE, "--folder", str(self.folders[name].path), "site", "run"]

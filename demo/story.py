@@ -11,26 +11,25 @@ import msgspec
 from rich.table import Table as Rows
 
 from demo import alone, secrecy
+from demo.federation import CONTRACT, Federation
 from demo.hospitals import LABEL, Records, split, write
 from demo.processes import ROOT, DemoError
 from demo.secrecy import short
-from demo.stage import COORDINATOR, PROJECT, SOON_S, Stage
+from demo.stage import COORDINATOR, PROJECT, SOON_S
 from fedyard.actions.models import model_of
-from fedyard.actions.site import joining_of
-from fedyard.agent.site import Folder
-from fedyard.cli.show import watch
 from fedyard.client.client import Client
 from fedyard.sealed.keys import fingerprint, words
 from fedyard.tasks.arrays import unpack
 from fedyard.wire.answers import Run
 
-RUN_WITHIN_S = 300.0
-STAGE_WITHIN_S = 60.0
 PARAMETERS: dict[str, object] = {"label": LABEL, "local_epochs": 10, "learning_rate": 0.5, "l2": 0.001}
 
 
-class Demo(Stage):
+class Demo(Federation):
     """One telling of the story."""
+
+    about = "Is a tumour malignant?"
+    data_format = "CSV, 30 measurements, label"
 
     def tell(self) -> bool:
         """True if the run succeeded, the federated model beats the mean local-only one, and the hub knows nothing."""
@@ -39,60 +38,25 @@ class Demo(Stage):
         self._start_hub()
         records = split()
         self._say_records(records)
-        self.hub = self._address()
-        admin = self._admin()
-        self.mark = self._mark(admin)
-        self._say(f"hub        {self.hub} ({self.chosen.broker})")
-        self._say_page()
+        admin = self._let_in()
         project_id = self._gathered(admin, records)
-        self._say(
-            f"project    {PROJECT}{self.mark}: {COORDINATOR} coordinates and trains, the others asked and were let in"
-        )
         self._say(f"payloads   sealed by who sends them, opened by who they are for: {self._sealed(project_id)}")
         self._say_fingerprints()
         run = self._trained(project_id)
         good = run.state == "succeeded" and all((self._compared(run, records), self._pinned(), self._secret(run)))
         self._say_where(run)
-        took = self.clock.monotonic() - start
-        self._say(f"\n{'Done' if good else 'NOT as it should be: exit code 1'}, after {took:.0f} s.")
-        self._look()
-        return good
+        return self._ended(start, good=good)
 
     # the sites
 
     def _gathered(self, admin: Client, records: Records) -> str:
         """The project's id, once every hospital is enrolled and a member."""
-        self.folders = {name: Folder(self.chosen.folder / name) for name in records.training}
-        for name, folder in self.folders.items():
-            self._prepare(admin, name, [] if name == COORDINATOR else [self._join()])
-            write(records.training[name], folder.path / "train.csv")
-            write(records.test, folder.path / "test.csv")
-        self._start_agent(COORDINATOR)
-        self.coordinator = self._client_of(COORDINATOR)
-        project_id = self.coordinator.create_project(
-            PROJECT + self.mark,
-            [self._task()],
-            description="Is a tumour malignant?",
-            data_format="CSV, 30 measurements, label",
-        )
-        joining_of(self.folders[COORDINATOR], self.coordinator).lead(project_id, PROJECT + self.mark)
-        others = [name for name in self.folders if name != COORDINATOR]
-        for name in others:
-            self._start_agent(name)
-        self._approve(project_id, len(others))
-        return project_id
 
-    def _approve(self, project_id: str, count: int) -> None:
-        """The coordinator lets in who asks, until so many are in."""
+        def settled(folder: Path, name: str) -> None:
+            write(records.training[name], folder / "train.csv")
+            write(records.test, folder / "test.csv")
 
-        def approved() -> bool:
-            members = self.coordinator.members(project_id)
-            for member in members:
-                if member.state == "requested":
-                    self.coordinator.put_member(project_id, member.site_id)
-            return sum(member.state == "active" and member.role != "coordinator" for member in members) == count
-
-        self._waited("the other hospitals have joined", approved, SOON_S)
+        return self._federated(admin, list(records.training), settled, [self._task()])
 
     def _task(self) -> dict[str, object]:
         return {
@@ -100,23 +64,10 @@ class Demo(Stage):
             "model": "logistic_regression",
             "rounds": self.chosen.rounds,
             "parameters": PARAMETERS,
-            "contract": {
-                "select_within_s": STAGE_WITHIN_S,
-                "train_within_s": STAGE_WITHIN_S,
-                "aggregate_within_s": STAGE_WITHIN_S,
-            },
+            "contract": CONTRACT,
         }
 
     # the run
-
-    def _trained(self, project_id: str) -> Run:
-        started = self.coordinator.start_run(project_id, finish_within_s=RUN_WITHIN_S)
-        names = {site.id: site.name for site in self.coordinator.sites()}
-        own = self.folders[COORDINATOR].site_id()
-        run = watch(self.coordinator, started.id, names, self.console, site_id=own)
-        if run.state != "succeeded":
-            self._say(f"run {run.number} {run.state}: {run.reason}. {run.detail}")
-        return run
 
     def _compared(self, run: Run, records: Records) -> bool:
         """Federated against alone and against all in one place; True if it beats the mean of those alone."""

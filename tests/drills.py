@@ -33,6 +33,7 @@ DRILLS = (
     "ops/test_first_job.py",
     "demo/test_demo.py",
     "demo/test_streams.py",
+    "demo/test_digits_cnn.py",
 )
 """The kill test, what each operation takes, floods, every case of the board, restores, all of a hub started by one
 command, a hub and a RabbitMQ that are killed, planted bugs, more seeds of the simulation, the rights of everybody over
