@@ -359,7 +359,7 @@ class _Task:
                 f"{counted(len(updates), 'update')}: no model is made of fewer than {self._world.min_updates}, since "
                 "that would show what a single site has learned; where this is meant, say min_updates",
             )
-        ((finished, log),) = self._called("aggregate", number, [self._world.coordinator], updates=updates)
+        ((finished, log),) = self._called("aggregate", number, [self._world.coordinator], self.model, updates)
         for site, why in finished.left_out.items():
             entries[site] = replace(entries[site], outcome="left_out", reason=why)
             self._out[site] = why

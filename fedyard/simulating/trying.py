@@ -102,7 +102,7 @@ def tried(
             steps.append(step)
             if update is None or not spec.aggregate:
                 continue
-            step, made = trial.step("aggregate", one, updates=[jobs.Submitted(site_id, update, dict(step.metrics))])
+            step, made = trial.step("aggregate", one, packed, [jobs.Submitted(site_id, update, dict(step.metrics))])
             steps.append(step)
             packed = made
     return Tried(spec.name, dict(data), steps)

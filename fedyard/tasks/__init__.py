@@ -80,6 +80,10 @@ def _nowhere(_text: str) -> None:
     """Log nothing."""
 
 
+def _no_model() -> None:
+    """There is no model yet."""
+
+
 @dataclass(frozen=True)
 class Context:
     """Where a hook runs. data: name -> file or folder, from the site's configuration; `table` reads databases as
@@ -113,6 +117,17 @@ class Context:
     results: Mapping[str, Content] = field(default_factory=dict)
     sources: Mapping[str, Source] = field(default_factory=dict)
     min_count: int = 5
+    start: Callable[[], Content | None] = _no_model
+
+    @property
+    def model(self) -> Content | None:
+        """The model that the round began with: what `train` is given, and what the updates of `aggregate` were made
+        from. None where there is none yet.
+
+        It is got when it is asked for; at a hub's coordinator the hook is called anew with it then. A hook that trains
+        the arrays of its argument in place finds those of the round's beginning here.
+        """
+        return self.start()
 
     @property
     def common_seed(self) -> int:

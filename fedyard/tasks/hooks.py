@@ -63,6 +63,8 @@ class Hooks:
             finished = self._call(job)
         except Stopped:
             return jobs.Finished(stopped=True)
+        except _ModelWanted:
+            return jobs.Finished(wants_model=True)
         except Exception as error:  # noqa: BLE001 - a task may raise anything
             if not isinstance(error, TaskError):
                 self._logged(f"{job.hook} ended with a {type(error).__name__}")
@@ -203,6 +205,7 @@ class Hooks:
             sources=job.sources,
             min_count=job.min_count,
             results=Results(job.results, job.limit_bytes, job.missing_results),
+            start=Start(job),
         )
 
     def _logged(self, text: str) -> None:
@@ -211,6 +214,25 @@ class Hooks:
             self._say(str(text)[: jobs.MAX_LOG].encode(errors="backslashreplace").decode())
         except Exception:  # noqa: BLE001 - its text may be an object with a fault of its own
             return
+
+
+class _ModelWanted(BaseException):
+    """The hook asked for the model that its round began with, which is not here; no task catches that by accident."""
+
+
+class Start:
+    """The model that a job's round began with; unpacked when it is asked for, and kept then."""
+
+    def __init__(self, job: jobs.Job) -> None:
+        self._job = job
+        self._model: Content | None = None
+
+    def __call__(self) -> Content | None:
+        if self._job.model_on_request:
+            raise _ModelWanted
+        if self._model is None and self._job.model is not None:
+            self._model = unpack(self._job.model.where, self._job.limit_bytes)
+        return self._model
 
 
 class Results(Mapping[str, Content]):

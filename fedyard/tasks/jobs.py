@@ -52,7 +52,9 @@ class Job(msgspec.Struct, frozen=True, tag=True):
     """Call one hook. Everything a child needs is in here.
 
     limit_bytes: what content may have, packed and unpacked. keep: the folder of the project's task at this site that
-    outlives runs; empty: there is none, and the hook gets one that ends with the run. model: of `train` and `score`.
+    outlives runs; empty: there is none, and the hook gets one that ends with the run. model: of `train` and `score`,
+    and what an aggregation's updates were made from. model_on_request: an aggregation that asks for its model ends with
+    `wants_model`, and is called again with it.
     results: the models of the tasks that this one comes after, by their names; missing_results: of those that are not
     to be had at this site why not. filter: what is done to an update before it is packed. confine: what the process may
     reach. code: what the model's module is made of; it is imported by the digests. min_rows: with fewer in one of its
@@ -84,6 +86,7 @@ class Job(msgspec.Struct, frozen=True, tag=True):
     confine: Confinement | None = None
     code: Code | None = None
     min_rows: int = 0
+    model_on_request: bool = False
 
     def __repr__(self) -> str:
         return f"Job({self.hook} {self.run_id}/{self.task_seq} round {self.round})"
@@ -100,7 +103,8 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     is packed (`arrays.norm_of`). spent: what the filter says that the release costs. unclipped: the norm that it found,
     for this site's own people. trace: the whole traceback of
     what a hook raised, for this site's own people; it never leaves the site. rows: of the smallest
-    of the task's tables; None where they were not counted.
+    of the task's tables; None where they were not counted. wants_model: nothing is made yet, since the hook asked for
+    the model that its round began with.
     """
 
     packed: Packed | None = None
@@ -114,6 +118,7 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     unclipped: float | None = None
     trace: str = ""
     rows: int | None = None
+    wants_model: bool = False
 
     def __repr__(self) -> str:
         return f"Finished(error={self.error!r}, stopped={self.stopped}, seconds={self.seconds:.3f})"

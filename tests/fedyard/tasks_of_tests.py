@@ -78,6 +78,15 @@ class Large(Gated):
         return Result({"total": total, "weights": np.full(count, total[0])}, result.metrics)
 
 
+class Doubling(Gated):
+    """Goes twice as far from the model that the round began with as the sites went."""
+
+    def aggregate(self, context: Context, updates: object) -> Result:
+        start = 0.0 if context.model is None else float(context.model["total"][0])  # type: ignore[index, call-overload]
+        mean = super().aggregate(context, updates)
+        return Result({"total": start + 2 * (mean.content["total"] - start)}, mean.metrics)  # type: ignore[call-overload, index, operator]
+
+
 class Stubborn(Gated):
     """Never asks whether it shall stop."""
 

@@ -395,6 +395,18 @@ def test_a_coordinator_that_does_not_train_aggregates(sites) -> None:
     assert not [call for call in sites[0].calls() if call.startswith(("train", "prepare"))]
 
 
+def test_a_coordinator_gets_the_model_that_its_round_began_with_when_it_asks(sites) -> None:
+    project = project_of(sites, who="participants", rounds=3, model=f"{TASKS}:Doubling")
+    first = project.start()
+    until(lambda: len(project.task(first).rounds) > 1)
+    sites[1].hold("train")
+    project.coordinator.stop_run(first)
+    reached = project.finished(first)
+    sites[1].release("train")
+    run = project.finished(project.coordinator.restart_run(first, "reached").id)
+    assert (reached.state, run.state, model_of(project, run)) == ("cancelled", "succeeded", 6.0)
+
+
 def test_a_model_that_a_site_does_not_allow_is_not_run_there(world: World, tmp_path) -> None:
     (north,) = world.sites(tmp_path, "north")
     text = (north.path / "site.toml").read_text()

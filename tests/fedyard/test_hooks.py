@@ -74,6 +74,30 @@ def test_a_task_gets_what_the_tasks_before_it_made(tmp_path) -> None:
     assert finished.metrics == {"seeds": 1.0}
 
 
+class Asking(Plain):
+    """Its update is the model that the round began with."""
+
+    def train(self, context: Context, model: object) -> Result:
+        if model is None:
+            return Result(b"none" if context.model is None else b"some")
+        model["w"] += 1.0  # type: ignore[index]
+        return Result(context.model)  # type: ignore[arg-type]
+
+    def aggregate(self, context: Context, updates: object) -> Result:
+        try:
+            return Result(context.model)  # type: ignore[arg-type]
+        except Exception:  # noqa: BLE001 - as some tasks are written
+            return Result(b"caught")
+
+
+def test_a_hook_is_given_the_model_that_the_round_began_with_when_it_asks(tmp_path) -> None:
+    start = jobs.packed(pack({"w": np.array([2.0])}))
+    for hook in ("train", "aggregate"):
+        assert made(run(job(tmp_path, hook, "Asking", model=start))) == {"w": np.array([2.0])}
+    assert made(run(job(tmp_path, "train", "Asking"))) == b"none"
+    assert run(job(tmp_path, "aggregate", "Asking", model_on_request=True)) == jobs.Finished(wants_model=True)
+
+
 def test_of_a_task_before_it_that_made_nothing_it_hears_when_it_asks(tmp_path) -> None:
     assert "something that the task looks up by name is not there" in run(job(tmp_path, "train", results={})).error
     assert run(job(tmp_path, "initial", results={"statistics": jobs.Packed(b"odd")})).error == ""

@@ -15,7 +15,7 @@ from fedyard.agent.steps.holding import Holding
 from fedyard.agent.steps.hooks import Hooks
 from fedyard.agent.steps.reporting import AGGREGATED, AGGREGATION_FAILED, MAX_REASON, Reporting, naming
 from fedyard.client.errors import Refused
-from fedyard.sealed.errors import SealError
+from fedyard.sealed.errors import Gone, OlderModel, SealError
 from fedyard.sealed.sealing import Digests
 from fedyard.sealed.trust import Changed
 from fedyard.tasks import jobs
@@ -97,7 +97,15 @@ class Coordinating:
         if refusal := self._too_few(entry, here, len(usable.updates), known, spec):
             return Aggregated(jobs.Finished(error=refusal), usable.left_out)
         seat = self._at.state.seats.get(run_id, task_seq)
-        finished = self._hooks.call(entry, "aggregate", spec, seat, usable.updates, facts.results or [])
+        finished = self._hooks.call(
+            entry,
+            "aggregate",
+            spec,
+            seat,
+            usable.updates,
+            facts.results or [],
+            start=lambda: self._start(entry, start),
+        )
         unfit = [LeftOut(site_id, UNUSABLE, why) for site_id, why in sorted(finished.left_out.items())]
         left_out = (*usable.left_out, *unfit)
         if unfit and not finished.error:
@@ -136,6 +144,30 @@ class Coordinating:
             missing = [site_id for site_id in missing if site_id in members]
         if missing:
             raise contract.list_shortened(here, missing)
+
+    def _start(self, entry: Entry, start: set[str | None]) -> jobs.Packed | None:
+        """The model that the round began with, as the hub shows it; it has to be the one that the updates say.
+
+        Raises `SealError`.
+        """
+        run_id, task_seq = task_of(entry)
+        assert entry.round is not None
+        task = self._at.patience.asked(entry, lambda: self._at.client.run(run_id)).task(task_seq)
+        made = [one.model_message_id for one in task.rounds if one.number == entry.round - 1]
+        message_id = next((one for one in made if one is not None), task.model_message_id)
+        if message_id is None:
+            if start <= {None}:
+                return None
+            raise Gone(f"the model that round {entry.round} of run {run_id} began with is not at the hub any more")
+        opened = self._at.payloads.model(entry, message_id, start=True)
+        if not opened.content:
+            raise Gone(f"model {message_id}, which round {entry.round} began with, is not at the hub any more")
+        if (None if opened.origin is None else opened.origin.digest) not in start:
+            raise OlderModel(
+                f"the hub shows model {message_id} as what round {entry.round} of run {run_id} began with, and its "
+                "updates were made from another one"
+            )
+        return jobs.packed(opened.content)
 
     def _check_same(self, here: contract.Place, digests: Digests) -> None:
         """A round has one model: of other updates than before none is made. Raises `ListRefused`."""

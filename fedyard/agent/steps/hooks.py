@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -71,10 +71,12 @@ class Hooks:
         seat: Seat | None,
         updates: list[jobs.Submitted] | None = None,
         results: Sequence[EarlierModel] | None = None,
+        start: Callable[[], jobs.Packed | None] | None = None,
     ) -> jobs.Finished:
         """A hook's outcome; a crash of its process is one, too. Raises `Overtaken` or `Halted` if it is not wanted.
 
-        results: of the tasks before; left out: as the seat was shown them. Raises `SealError` for one that is not what
+        results: of the tasks before; left out: as the seat was shown them. start: gets the model that an aggregation's
+        round began with, if the hook asks for it. Raises `SealError` for one that is not what
         the hub says it is.
         """
         run_id, task_seq = task_of(entry)
@@ -118,14 +120,13 @@ class Hooks:
             results=made,
             missing_results=missing,
             confine=confinement_of(policy.confine, self._at.folder.path, sources, code, [str(own), *kept]),
+            model_on_request=start is not None,
         )
-        finished = self._at.children.call(
-            job,
-            lambda: (
-                self._at.patience.unwanted(entry) or not self._at.courier.directories.consents.serves(entry.project_id)
-            ),
-            lambda text: self._said(entry, policy, text),
-        )
+        finished = self._computed(entry, policy, job)
+        if finished is not None and finished.wants_model and start is not None:
+            finished = self._computed(
+                entry, policy, msgspec.structs.replace(job, model=start(), model_on_request=False)
+            )
         if finished is not None:
             self._stays(entry, hook, finished)
             finished = self.policy.after(entry, hook, policy, finished)
@@ -159,6 +160,15 @@ class Hooks:
             reason=reason,
             file=str(file),
             traceback=finished.trace[-MAX_TRACE:] or None,
+        )
+
+    def _computed(self, entry: Entry, policy: ProjectPolicy, job: jobs.Job) -> jobs.Finished | None:
+        return self._at.children.call(
+            job,
+            lambda: (
+                self._at.patience.unwanted(entry) or not self._at.courier.directories.consents.serves(entry.project_id)
+            ),
+            lambda text: self._said(entry, policy, text),
         )
 
     def _data(self, policy: ProjectPolicy) -> dict[str, str]:
