@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import socket
 import struct
 from pathlib import Path
@@ -87,6 +88,34 @@ class Prying(Task):
         for end in socket.socketpair():
             end.close()
         return "made"
+
+    def datagram(self, context, path):
+        one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with one, other:
+            one.sendto(b"patients", path)
+        return "sent"
+
+    def changed(self, context, path):
+        how = {}
+        calls = {
+            "mode": lambda: os.chmod(path, 0o777),
+            "owner": lambda: os.chown(path, 1234, 1234),
+            "times": lambda: os.utime(path, (1, 1)),
+            "attribute": lambda: os.setxattr(path, "user.patients", b"104"),
+        }
+        for name, call in calls.items():
+            try:
+                call()
+                how[name] = "answered"
+            except OSError as error:
+                how[name] = f"refused {error.errno}"
+        return how
+
+    def limited(self, context, pid):
+        import resource
+
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1 << 30, resource.RLIM_INFINITY))
+        return "limited"
 
     def started(self, context, *words):
         done = subprocess.run(words, capture_output=True, text=True)
@@ -284,6 +313,32 @@ def test_ways_around_are_refused(site, child) -> None:
     assert {str(how).split()[0] for how in found.values()} == {"refused"}
 
 
+def test_a_pair_of_sockets_reaches_nobody_else(site, child, tmp_path) -> None:
+    """One of datagrams may be told another address than its own pair's: the system's log listens at such a place."""
+    at = str(tmp_path / "log")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(at)
+        assert said(child, job_of(site, [("log", "datagram", at)])) == {"log": REFUSED}
+
+
+def test_modes_owners_times_and_attributes_of_files_stay_as_they_are(site, child) -> None:
+    """No right to write is asked for where these are changed by a file's name."""
+    key = site / "identity.key"
+    key.chmod(0o600)
+    before = key.stat()
+    found = said(child, job_of(site, [("key", "changed", str(key))]))["key"]
+    after = key.stat()
+    assert (after.st_mode, after.st_uid, after.st_mtime) == (before.st_mode, before.st_uid, before.st_mtime)
+    assert os.listxattr(key) == []
+    assert found["owner"] == found["attribute"] == FORBIDDEN
+
+
+def test_limits_of_other_processes_stay_as_they_are(site, child) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    found = said(child, job_of(site, [("agent", "limited", os.getpid()), ("own", "limited", 0)]))
+    assert (found, resource.getrlimit(resource.RLIMIT_FSIZE)) == ({"agent": FORBIDDEN, "own": "limited"}, before)
+
+
 def test_secrets_of_the_agents_environment_stay_with_it() -> None:
     environment = {"PATH": "/bin", "SITE_ENROLMENT_TOKEN": "x", "FEDYARD_X": "x", "DB_PASSWORD": "x", "LANG": "C"}
     environment |= {"HTTPS_PROXY": "http://ada:pass@proxy:3128", "http_proxy": "http://proxy:3128", "MY_API_KEY": "x"}
@@ -397,23 +452,31 @@ def test_the_filter_says_what_it_should_of_each_call(machine, network, workers) 
     code = seccomp.program(machine, network=network, workers=workers)
     own = seccomp._ARCHITECTURES[machine]
 
-    def of(name: str, argument: int = 0, architecture: int = own) -> int:
-        return ran(code, seccomp._NUMBERS[name][column], architecture, argument)
+    def of(name: str, argument: int = 0, second: int = 0, architecture: int = own) -> int:
+        return ran(code, seccomp._NUMBERS[name][column], architecture, argument, second)
 
     allow = 0x7FFF0000
     assert of("socket", socket.AF_INET) == (allow if network else 0x50000 | errno.EACCES)
     assert of("socket", socket.AF_UNIX) == (allow if network or workers else 0x50000 | errno.EACCES)
     assert of("io_uring_setup") == 0x50000 | errno.ENOSYS
     assert of("keyctl") == of("open_by_handle_at") == 0x50000 | errno.EPERM
+    dgram = (socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    for pair in (dgram, (socket.AF_UNIX, socket.SOCK_RAW), (30, socket.SOCK_STREAM)):
+        assert of("socketpair", *pair) == (allow if network or workers else 0x50000 | errno.EACCES)
+    for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK):
+        assert of("socketpair", socket.AF_UNIX, kind) == allow
+    assert of("prlimit64", 0) == allow
+    assert of("prlimit64", 4321) == of("fchown") == of("setxattr") == 0x50000 | errno.EPERM
+    assert of("fchmod") == of("utimensat") == 0x50000
     assert of("shmget") == (allow if workers else 0x50000 | errno.EACCES)
     assert of("seccomp") == allow
     assert of("seccomp", architecture=0x40000003) == 0x50000 | errno.ENOSYS  # i386
     assert ran(code, 0, own) == allow  # read, or io_setup
 
 
-def ran(code: bytes, number: int, architecture: int, argument: int = 0) -> int:
-    """What a filter answers: the four kinds of instructions that ours has, as linux/filter.h says."""
-    held_ = struct.pack("=iIQ6Q", number, architecture, 0, argument, 0, 0, 0, 0, 0)
+def ran(code: bytes, number: int, architecture: int, argument: int = 0, second: int = 0) -> int:
+    """What a filter answers: the five kinds of instructions that ours has, as linux/filter.h says."""
+    held_ = struct.pack("=iIQ6Q", number, architecture, 0, argument, second, 0, 0, 0, 0)
     accumulator, at = 0, 0
     while True:
         kind, true, false, value = struct.unpack_from("=HBBI", code, at * 8)
@@ -425,6 +488,8 @@ def ran(code: bytes, number: int, architecture: int, argument: int = 0) -> int:
                 at += true if accumulator == value else false
             case 0x35:
                 at += true if accumulator >= value else false
+            case 0x54:
+                accumulator &= value
             case 0x06:
                 return int(value)
             case _:
