@@ -57,6 +57,8 @@ SILENT_AFTER_S = 3 * HEARTBEAT_EVERY_S
 SITE_LOST_AFTER_S = 13.0
 WRITES_PER_S = 5.0
 """Of one subject."""
+RECOVERY_COUNTS_AS = 20
+"""Writes: a site may make one every four seconds, as with the hub's own figures."""
 RULES = Rules(
     message_ttl_s=600.0,
     project_quota_bytes=2_000,

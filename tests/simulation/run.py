@@ -24,6 +24,7 @@ import domain.decisions.webhooks
 import domain.webhooks
 import fedyard.clock
 import storage.history
+import web.api.recovery
 import web.live.coalescing
 import web.live.shares
 import web.serving.app
@@ -52,6 +53,7 @@ from tests.simulation.flooding import Flood
 from tests.simulation.payloads import KEY
 from tests.simulation.people import Wanting
 from tests.simulation.processes import (
+    RECOVERY_COUNTS_AS,
     RETENTION_EVERY_S,
     WRITES_PER_S,
     DecidingProcess,
@@ -128,6 +130,7 @@ def simulate(seed: int, bug: Bug | None = None) -> Result:
         stack.enter_context(replaced(web.serving.app, "HeartbeatBuffer", StillHeartbeats))
         stack.enter_context(replaced(web.live.coalescing, "READERS", 100))  # one thread cannot wait
         stack.enter_context(replaced(web.live.shares, "HELD_S", 0.0))
+        stack.enter_context(replaced(web.api.recovery, "COUNTS_AS", RECOVERY_COUNTS_AS))
         stack.enter_context(replaced(actors.ticker, "RETENTION_EVERY_S", RETENTION_EVERY_S))
         stack.enter_context(replaced(domain.webhooks, "AGAIN_AFTER_S", AGAIN_AFTER_S))
         stack.enter_context(replaced(domain.decisions.webhooks, "LEASE_S", LEASE_S))
