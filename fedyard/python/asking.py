@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Mapping
 from os import PathLike
 from pathlib import Path
@@ -44,6 +45,7 @@ class Asking(PeoplesCalls, OperatorsCalls, client.Client):
         allow_plain_http: Collection[str] = (),
         transfer_hosts: Collection[str] = (),
         proxy: str | None = None,
+        closing: threading.Event | None = None,
         waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
         super().__init__(
@@ -54,6 +56,7 @@ class Asking(PeoplesCalls, OperatorsCalls, client.Client):
             allow_plain_http=allow_plain_http,
             transfer_hosts=transfer_hosts,
             proxy=proxy,
+            closing=closing,
             waiting=waiting,
         )
         self.folder = None if folder is None else Folder(Path(folder))

@@ -25,6 +25,9 @@ from fedyard.python.runs import Comparison, Run
 from fedyard.wire import answers as a
 from fedyard.wire.types import ArtifactKind
 
+_OF_RUNS = ("update", "model")
+"""Messages as well, but nobody's to read."""
+
 
 class Received(a.Answer, frozen=True, kw_only=True, dict=True):
     """A message that came to the folder's site. seq: of its entry in the inbox."""
@@ -150,7 +153,8 @@ class Client(Asking):
         state.close()
         found: Listed[Received] = Listed()
         for entry in entries:
-            if entry.kind != "message" or (message := entry.message) is None:
+            message = entry.message
+            if entry.kind != "message" or message is None or message.kind in _OF_RUNS:
                 continue
             sender = message.sender_site_id or ""
             one = Received(
