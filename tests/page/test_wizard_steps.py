@@ -7,6 +7,7 @@ import re
 import msgspec
 import pytest
 
+from domain.values import Best, StopEarly
 from fedyard.look.forms import Form
 from fedyard.tasks.registry import BUILT_IN
 from tests.page.walking import typed
@@ -21,6 +22,7 @@ GOOD = typed(
 HIDDEN = "holds the character U+202E; line feed and tab are the only ones of its kind"
 SLUG = "small letters, digits and _ . - alone, beginning with a letter; 64 at most"
 NO_FRACTION = "task 'train': a quorum of 1.5 is no fraction; use at most 1, or quorum_of count"
+UNSCORED = "task 'train': best names 'score.auc', which the sites say of a model; set score_every"
 NO_SAMPLE = "task 'train': a sample of 1.5 is no fraction; use at most 1, or sample_of count"
 
 
@@ -64,6 +66,22 @@ NO_SAMPLE = "task 'train': a sample of 1.5 is no fraction; use at most 1, or sam
         ("contract", {"contract.sample": "1.5"}, {"contract.sample": NO_SAMPLE}),
         ("contract", {"contract.sample_at_least": "0"}, {"contract.sample_at_least": "a whole number, 1 or more"}),
         ("tasks", {"tasks.0.score_every": "-1"}, {"tasks.0.score_every": "a whole number, 0 or more"}),
+        ("tasks", {"tasks.0.best.metric": "a\tb"}, {"tasks.0.best.metric": "no control characters"}),
+        ("tasks", {"tasks.0.stop_early.patience": "3"}, {"tasks.0.stop_early.metric": "it is needed"}),
+        (
+            "tasks",
+            {"tasks.0.stop_early.metric": "auc", "tasks.0.stop_early.patience": "0", "tasks.0.stop_early.mode": "up"},
+            {
+                "tasks.0.stop_early.mode": "one of max, min",
+                "tasks.0.stop_early.patience": "a whole number, 1 or more",
+            },
+        ),
+        ("tasks", {"tasks.0.best.metric": "score.auc"}, {"tasks.0.best.metric": UNSCORED}),
+        (
+            "tasks",
+            {"tasks.0.aggregate": "", "tasks.0.initial": "true"},
+            {"tasks.0.initial": "task 'train' aggregates nothing, so it has no first model: leave initial out"},
+        ),
         ("contract", {"contract.quorum": "0"}, {"contract.quorum": "a number above 0"}),
         ("contract", {"contract.train_within_s": "0.5"}, {"contract.train_within_s": "a number, 1 or more"}),
         (
@@ -153,6 +171,25 @@ def test_the_body_is_the_apis() -> None:
     assert made.infrastructure is not None
     assert (made.infrastructure.selectors, made.infrastructure.where) == (3, "hub")
     assert invited(form) == ["b", "a"]
+
+
+def test_rules_of_a_metric_are_said_by_their_metric() -> None:
+    form = typed(
+        {
+            "tasks.0.score_every": "2",
+            "tasks.0.initial": "true",
+            "tasks.0.best.metric": "score.auc",
+            "tasks.0.stop_early.metric": "loss",
+            "tasks.0.stop_early.mode": "min",
+            "tasks.0.stop_early.patience": "3",
+        },
+        moved(GOOD, "tasks", "add").form,
+    )
+    form = typed({"tasks.1.model": "auc", "tasks.1.best.mode": "min", "tasks.1.stop_early.mode": "max"}, form)
+    assert flaws_of(form, "tasks") == {}
+    train, validate = msgspec.convert(body_of(form), NewProject, strict=False).tasks
+    assert (train.initial, train.best, train.stop_early) == (True, Best("score.auc"), StopEarly("loss", "min", 3))
+    assert (validate.initial, validate.best, validate.stop_early) == (False, None, None)
 
 
 def test_what_it_begins_with_is_what_the_api_takes_by_default() -> None:

@@ -17,7 +17,7 @@ import msgspec
 
 from domain.decisions.draft import Refused as NotDecided
 from domain.decisions.projects import check_tasks
-from domain.values import Contract, Infrastructure, TaskSpec
+from domain.values import Best, Contract, Infrastructure, StopEarly, TaskSpec
 from fedyard.look.forms import Form, is_place
 from fedyard.wire.parameters import check_written
 from web.api.projects import NewProject, NewTask
@@ -41,7 +41,9 @@ FIELDS: Mapping[Step, tuple[str, ...]] = {
     "people": ("joining", "sealed", "max_live_runs", "client_image", "infrastructure", "invite"),
     "review": (),
 }
-TASK_FIELDS = ("name", "model", "rounds", "parameters", "who", "after", "aggregate", "score_every")
+TASK_FIELDS = ("name", "model", "rounds", "parameters", "who", "after", "aggregate", "initial", "score_every")
+RULES: Mapping[str, type[msgspec.Struct]] = {"best": Best, "stop_early": StopEarly}
+"""What a task may say of a metric of its rounds; where none is named, nothing is said."""
 WITHOUT = "-"
 """Typed for the tasks that one comes after: none."""
 MAX_TASKS = 100
@@ -55,6 +57,7 @@ _PATTERNS: Mapping[str, str] = {
     "selector_image": "no spaces",
     "tasks.name": "small letters, digits and _ . - alone, beginning with a letter; 64 at most",
     "after": "names of tasks, with commas between them",
+    "metric": "no control characters",
     "where": "hub, a cluster that the hub's settings name, or site:<id>",
 }
 
@@ -78,7 +81,8 @@ def _typed(value: object) -> str:
 
 def _blank_task(place: int) -> dict[str, str]:
     given = {"name": f"train{place + 1 if place else ''}", "rounds": "1", "who": "all", "aggregate": "true"}
-    return {f"tasks.{place}.{name}": given.get(name, "") for name in TASK_FIELDS}
+    fields = [*TASK_FIELDS, *(f"{rule}.{name}" for rule, kind in RULES.items() for name in _names(kind))]
+    return {f"tasks.{place}.{name}": given.get(name, "") for name in fields}
 
 
 def places(form: Form) -> list[int]:
@@ -198,11 +202,20 @@ def _task_of(form: Form, place: int) -> dict[str, Any]:
         name: said[name] for name in ("name", "model", "rounds", "who", "score_every") if said[name]
     }
     task["aggregate"] = said["aggregate"] == "true"
+    if said["initial"] == "true":
+        task["initial"] = True
+    task |= {name: rule for name in RULES if "metric" in (rule := _rule_of(form, place, name))}
     if said["parameters"]:
         task["parameters"] = _parameters(said["parameters"])
     if said["after"]:
         task["after"] = _after(said["after"])
     return task
+
+
+def _rule_of(form: Form, place: int, rule: str) -> dict[str, str]:
+    """What is said of one of `RULES`; what is left empty is as the API has it."""
+    said = {name: form.value(f"tasks.{place}.{rule}.{name}").strip() for name in _names(RULES[rule])}
+    return {name: value for name, value in said.items() if value}
 
 
 def _after(said: str) -> list[str]:
@@ -269,6 +282,9 @@ def _flaws_of_tasks(form: Form) -> dict[str, str]:
         prefix = f"tasks.{place}."
         found |= _flaws(form, NewTask, ("name",), prefix, patterns="tasks.name")
         found |= _flaws(form, NewTask, ("model", "rounds", "who", "score_every"), prefix)
+        for rule, kind in RULES.items():
+            if _rule_of(form, place, rule).keys() - {"mode"}:
+                found |= _flaws(form, kind, _names(kind), f"{prefix}{rule}.")
         try:
             _parameters(form.value(f"{prefix}parameters").strip() or "{}")
         except ValueError as error:
@@ -307,7 +323,11 @@ def _place_of(form: Form, detail: str) -> str:
         return "contract.quorum"
     if "a sample of" in detail:
         return "contract.sample"
+    rule = re.search(r": (best|stop_early) names | leave (initial|best|stop_early|score_every) out", detail)
     named = [place for place in places(form) if repr(form.value(f"tasks.{place}.name").strip()) in detail]
     if not named or "circle" in detail:
         return "tasks"
+    if rule is not None:
+        field = rule[1] or rule[2]
+        return f"tasks.{named[-1]}.{field}{'.metric' if field in RULES else ''}"
     return f"tasks.{named[-1]}.{'name' if 'named' in detail else 'after'}"
