@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,10 @@ import click
 import msgspec
 
 from fedyard.actions.site import UsageError
-from fedyard.agent.policy import policy_of
+from fedyard.agent.policy import ProjectPolicy, policy_of
 from fedyard.agent.site import Folder
+from fedyard.agent.state import State
+from fedyard.agent.steps.policy import HELD_BACK
 from fedyard.cli.common import FILE, complain
 from fedyard.cli.listing import Listing, terminal
 from fedyard.wire.command_line import JSON, Command, Group, Words, print_json
@@ -20,8 +23,9 @@ from fedyard.wire.shown import shown
 
 if TYPE_CHECKING:  # numpy is heavy, and no other command needs it
     from fedyard.simulating.results import Round, Simulated, SiteRound
-    from fedyard.simulating.trying import Step, Tried
+    from fedyard.simulating.trying import Step, Tried, Word
     from fedyard.tasks import Content
+    from fedyard.tasks.privacy import Privacy, Released
 
 SPLITS = ("iid", "label", "quantity")
 MAX_COLUMNS = 8
@@ -173,7 +177,7 @@ def _plain(run: Simulated) -> dict[str, Any]:
 @click.command("try", cls=Command)
 @click.argument("task")
 @click.option("--data", cls=Words, metavar="NAME=FILE...", help="in place of the site's own data")
-@click.option("--project", metavar="NAME", help="whose section of site.toml counts ([project.NAME])")
+@click.option("--project", metavar="NAME", help="whose section of site.toml counts: its data, and its noise")
 @click.option("--set", "settings", cls=Words, metavar="NAME=VALUE...", help="parameters; TASK.NAME=VALUE of several")
 @click.option("--rounds", type=click.IntRange(1, 1000), help="how many (2, or what tasks.json says)")
 @click.option("--model", type=FILE, metavar="FILE", help="that round 1 begins with: .npz, or any other file as bytes")
@@ -196,21 +200,57 @@ def attempt(
     """
     from fedyard.simulating.trying import tried  # noqa: PLC0415 - numpy is heavy
 
+    section = None if project is None else _section(folder, project)
+    word = None if section is None else _word(folder, section)
     found = tried(
         task,
-        _data(folder, data, project),
+        _data(folder, data, section),
         parameters=parameters_of(task, settings),
         rounds=rounds,
         model=None if model is None else _content(model),
+        word=word,
     )
     if as_json:
         print_json(found)
     else:
-        _print_tried(found)
+        _print_tried(found, word)
     return 1 if found.reason else 0
 
 
-def _data(folder: Folder, said: Sequence[str], project: str | None) -> Mapping[str, str]:
+@dataclass(frozen=True)
+class Section:
+    """What site.toml says of a project. project_id: of one that is served."""
+
+    policy: ProjectPolicy
+    project_id: str = ""
+
+
+def _section(folder: Folder, project: str) -> Section:
+    """Raises `UsageError` for a project that is neither served nor has a section."""
+    sections, served = folder.settings().project, folder.consents().named(project)
+    if served:
+        return Section(policy_of(sections, served[0]), served[0].project_id)
+    if project not in sections:
+        raise UsageError(f"this site serves no project {project!r}, and site.toml has no section for it")
+    return Section(sections[project])
+
+
+def _word(folder: Folder, section: Section) -> Word:
+    """What the section lets leave; what has been spent before is read, and stays as it is."""
+    from fedyard.simulating.trying import Word  # noqa: PLC0415 - numpy is heavy
+
+    policy, path = section.policy, folder.path / "state.sqlite"
+    released: list[Released] = []
+    if policy.privacy is not None and section.project_id and path.exists():
+        state = State(path)
+        try:
+            released = state.releases.of(section.project_id)
+        finally:
+            state.close()
+    return Word(policy.privacy, released, policy.metrics, "" if policy.logs else HELD_BACK)
+
+
+def _data(folder: Folder, said: Sequence[str], section: Section | None) -> Mapping[str, str]:
     """name -> file: what was said, else what the site's settings have for that project."""
     if said:
         files = {}
@@ -220,14 +260,9 @@ def _data(folder: Folder, said: Sequence[str], project: str | None) -> Mapping[s
                 name, file = "train", one
             files[name] = file if "://" in file else str(Path(file).absolute())
         return files
-    settings = folder.settings()
-    own = settings.data
-    if project is not None:
-        served = folder.consents().named(project)
-        section = policy_of(settings.project, served[0]) if served else settings.project.get(project)
-        if section is None:
-            raise UsageError(f"this site serves no project {project!r}, and site.toml has no section for it")
-        own = dict(section.data_of(own))
+    own = folder.settings().data
+    if section is not None:
+        own = dict(section.policy.data_of(own))
     if not own:
         raise UsageError("this site has no data in its site.toml: name some with --data train=FILE")
     return {name: file if "://" in file else str(folder.path / file) for name, file in own.items()}
@@ -242,33 +277,54 @@ def _content(file: Path) -> Content:
         return {name: arrays[name] for name in arrays.files}
 
 
-def _print_tried(found: Tried) -> None:
+def _print_tried(found: Tried, word: Word | None) -> None:
     print(f"task {found.task}; it could read:")
     for name, place in found.data.items():
         print(f"  {name}: {shown(place)}")
     for step in found.steps:
-        _print_step(step)
+        _print_step(step, found.logs_stay)
     if found.reason:
         return
+    lines = "" if found.logs_stay else " and log lines"
     print(
-        "\nWould leave this site: of each train its arrays and log lines (sealed to the coordinator's site), and its\n"
+        f"\nWould leave this site: of each train its arrays{lines} (sealed to the coordinator's site), and its\n"
         "metrics (the hub and the coordinator read them). An aggregate is the coordinator's; here it is made of this\n"
         "site's update alone, so that the next round has a model."
     )
+    if found.logs_stay:
+        print("Log lines, and sentences of hooks that fail, would stay.")
+    if word is not None and word.privacy is not None:
+        _print_cost(found, word, word.privacy)
 
 
-def _print_step(step: Step) -> None:
+def _print_cost(found: Tried, word: Word, privacy: Privacy) -> None:
+    """What the updates would cost of the budget, and how far that would go."""
+    from fedyard.tasks.privacy.accounting import epsilon_of, updates_within  # noqa: PLC0415 - as above
+
+    costs = [step.spent for step in found.steps if step.spent is not None]
+    before = epsilon_of(word.released, privacy.delta)
+    print(
+        f"These arrays were clipped to norm {privacy.clip:g} and have noise of {privacy.clip * privacy.noise:g} on each"
+        f" number. {counted(len(costs), 'update')} would\ncost epsilon {costs[-1].epsilon:.4g} in all, delta "
+        f"{privacy.delta:g}, with {before:.4g} that has been spent before; {privacy.epsilon:g} is allowed, which is\n"
+        f"{counted(updates_within(privacy, word.released), 'update')} more at this noise. Nothing was spent now."
+    )
+
+
+def _print_step(step: Step, logs_stay: bool) -> None:
     print(f"\n{step.hook}{f', round {step.round}' if step.hook != 'prepare' else ''}: {step.seconds:.3f} s")
+    for line in step.log if not step.reason or logs_stay else ():
+        print(f"  log{' (stays)' if logs_stay else ''}: {shown(line)}")
     if step.reason:
         print(f"  FAILED. The coordinator would be told: {shown(step.reason)}")
         if step.trace:
             print(f"  The whole traceback, which stays here:\n{step.trace}")
         return
-    for line in step.log:
-        print(f"  log: {shown(line)}")
     if step.size_bytes:
         norm = "" if step.norm is None else f", Euclidean norm {step.norm:.6g}"
         print(f"  {step.size_bytes} bytes, packed{norm}")
+    if step.unclipped is not None:
+        print(f"  its norm was {step.unclipped:.6g} before it was clipped and had noise (stays)")
     if step.leaves:
         table = Listing("array", "type", "shape", "bytes", "begins with")
         for one in step.leaves:
@@ -276,6 +332,8 @@ def _print_step(step: Step) -> None:
         table.print(terminal())
     if step.metrics:
         print("  metrics: " + ", ".join(f"{shown(name)} {value:.6g}" for name, value in step.metrics.items()))
+    if step.stay:
+        print("  metrics that stay: " + ", ".join(shown(name) for name in step.stay))
 
 
 task = Group("task", help="Tasks on this site's own data.", commands=[attempt])

@@ -16,6 +16,7 @@ from fedyard.simulating.network import Network
 from fedyard.simulating.simulation import asked
 from fedyard.tasks import Content, jobs
 from fedyard.tasks.arrays import CONTENT_LIMIT_BYTES, pack, unpack
+from fedyard.tasks.privacy import Filter, Privacy, Released, Spent, may_leave
 from fedyard.wire.answers import TaskSpec
 
 VALUES_SHOWN = 4
@@ -39,7 +40,9 @@ class Leaving:
 class Step:
     """A hook as it went. leaves: the arrays (none if it hands over bytes, whose number is `size_bytes`).
 
-    reason: what the coordinator would be told. trace: the whole traceback, which stays here. log: goes sealed to him.
+    reason: what the coordinator would be told. trace: the whole traceback, which stays here. log: goes sealed to him,
+    unless the site says that it stays. metrics: those that would leave. stay: the names of the others. unclipped: the
+    norm of an update before it was clipped and had noise. spent: what it would cost, all before it included.
     """
 
     hook: str
@@ -52,15 +55,50 @@ class Step:
     metrics: Mapping[str, float] = field(default_factory=dict)
     log: Sequence[str] = ()
     trace: str = ""
+    stay: Sequence[str] = ()
+    unclipped: float | None = None
+    spent: Spent | None = None
+
+
+@dataclass(frozen=True)
+class Word:
+    """What a site says of the project whose task it tries. released: updates that left for the project before.
+
+    metrics: names of those that may leave; None: all may. held_back: what the coordinator is told in place of a hook's
+    own sentence; empty: he is told that.
+    """
+
+    privacy: Privacy | None = None
+    released: Sequence[Released] = ()
+    metrics: Sequence[str] | None = None
+    held_back: str = ""
+
+    @property
+    def logs_stay(self) -> bool:
+        """True if what a hook says is for this site's own log."""
+        return self.privacy is not None or bool(self.held_back)
+
+    def leaving(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """As many of the metrics as may leave."""
+        named = {name: value for name, value in metrics.items() if self.metrics is None or name in self.metrics}
+        return may_leave(named, self.privacy)
+
+    def filter(self, made: int) -> Filter | None:
+        """What is done to the next update. made: how many were made in this trial before."""
+        if self.privacy is None:
+            return None
+        tried_before = [Released(self.privacy.noise, made)] if made else []
+        return Filter(self.privacy, [*self.released, *tried_before])
 
 
 @dataclass(frozen=True)
 class Tried:
-    """What a task did at one site. data: the names and places of what it could read."""
+    """What a task did at one site. data: the names and places of what it could read. logs_stay: see `Word`."""
 
     task: str
     data: Mapping[str, str]
     steps: Sequence[Step]
+    logs_stay: bool = False
 
     @property
     def reason(self) -> str:
@@ -77,11 +115,13 @@ def tried(
     model: Content | None = None,
     site_id: str = SITE,
     limit_bytes: int = CONTENT_LIMIT_BYTES,
+    word: Word | None = None,
 ) -> Tried:
     """Call prepare, train and aggregate (of this site's update alone) as an agent would; nothing is sent or kept.
 
     task: as `simulate` has it; of several tasks the first one. data: name -> file, as in site.toml. rounds: how many
-    are tried (default: two, or as many as the task has). model: what round 1 begins with. Raises `TaskError` for what
+    are tried (default: two, or as many as the task has). model: what round 1 begins with. word: what the site says of
+    the project; updates are filtered as they would be, and no budget is spent. Raises `TaskError` for what
     was asked wrongly; what goes wrong in the task is a step's `reason`.
     """
     meant = named(task)
@@ -89,10 +129,11 @@ def tried(
     number = min(spec.rounds, ROUNDS) if rounds is None else rounds
     if meant.single and rounds is None:
         number = ROUNDS
+    word = word or Word()
     steps: list[Step] = []
     with tempfile.TemporaryDirectory(prefix="fedyard-") as room, importable(meant):
         caller, packed = InProcess(), None if model is None else jobs.packed(pack(model, limit_bytes))
-        trial = _Trial(spec, meant.allowed, number, dict(data), site_id, Path(room), limit_bytes, caller)
+        trial = _Trial(spec, meant.allowed, number, dict(data), site_id, Path(room), limit_bytes, caller, word)
         step, _ = trial.step("prepare", 1)
         steps.append(step)
         for one in range(1, number + 1):
@@ -105,7 +146,7 @@ def tried(
             step, made = trial.step("aggregate", one, packed, [jobs.Submitted(site_id, update, dict(step.metrics))])
             steps.append(step)
             packed = made
-    return Tried(spec.name, dict(data), steps)
+    return Tried(spec.name, dict(data), steps, word.logs_stay)
 
 
 @dataclass(frozen=True)
@@ -120,6 +161,7 @@ class _Trial:
     room: Path
     limit_bytes: int
     caller: InProcess
+    word: Word
 
     def step(
         self,
@@ -147,20 +189,25 @@ class _Trial:
             limit_bytes=self.limit_bytes,
             project_id=network.project_id,
             keep=str(self.room / "kept"),
+            filter=self.word.filter(number - 1),
         )
         ((finished, log),) = self.caller.call([job])
-        packed = finished.packed
+        packed, metrics = finished.packed, self.word.leaving(finished.metrics)
+        held_back = finished.error and self.word.held_back
         step = Step(
             hook=hook,
             round=number,
-            reason=finished.error,
+            reason=f"{hook}: {held_back}" if held_back else finished.error,
             seconds=finished.seconds,
             size_bytes=0 if packed is None else _bytes(packed),
             norm=finished.norm,
             leaves=() if packed is None else _leaving(unpack(packed.where, self.limit_bytes)),
-            metrics=finished.metrics,
+            metrics=metrics,
             log=log,
             trace=finished.trace,
+            stay=sorted(set(finished.metrics) - set(metrics)),
+            unclipped=finished.unclipped,
+            spent=finished.spent,
         )
         return step, packed
 

@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 
 from fedyard.agent.site import Folder, Settings
+from fedyard.agent.steps.policy import HELD_BACK
 from fedyard.cli.main import main
-from fedyard.simulating.trying import tried
+from fedyard.simulating.trying import Word, tried
 from fedyard.tasks import TaskError
+from fedyard.tasks.hooks import HIDDEN
+from fedyard.tasks.privacy import Privacy, Released, Spent
+from fedyard.tasks.privacy.accounting import epsilon_of
 from tests.fedyard.simulating.tasks import Keeping, Sum
 
 
@@ -113,3 +117,46 @@ def test_what_is_typed_wrongly_is_said(capsys, arguments, sentence) -> None:
     code, _, err = said(capsys, *arguments)
     assert code in (1, 2)
     assert sentence in err
+
+
+# ---------------------------------------------------------------- a site that adds noise
+
+NOISY = Privacy(clip=2.0, noise=8.0, epsilon=4.0, metrics=["samples"])
+
+
+def test_what_would_leave_is_shown_clipped_and_with_noise_and_what_it_would_cost(data) -> None:
+    before = [Released(8.0, 3)]
+    found = tried(Sum, data, word=Word(NOISY, before))
+    first, second = (step for step in found.steps if step.hook == "train")
+    assert (first.unclipped, first.metrics, first.stay) == (7.0, {"samples": 1.0}, ["started"])
+    assert first.leaves[0].first != "7"
+    costs = [step.spent for step in (first, second) if step.spent is not None]
+    assert costs == [Spent(epsilon_of([Released(8.0, number)], 1e-6), 1e-6) for number in (4, 5)]
+    assert before == [Released(8.0, 3)]
+
+
+def test_a_budget_that_would_be_passed_is_said_before_anything_runs(data) -> None:
+    found = tried(Sum, data, word=Word(NOISY, [Released(8.0, 100)]))
+    assert [step.hook for step in found.steps] == ["prepare"]
+    assert "privacy budget for the project is spent" in found.reason
+
+
+def test_what_the_coordinator_would_be_told_is_what_the_agent_would_tell_him(data) -> None:
+    fails = {"fails": ["this-site", 1]}
+    assert tried(Sum, data, parameters=fails, word=Word(NOISY)).reason == f"train: {HIDDEN}"
+    assert tried(Sum, data, parameters=fails, word=Word(held_back=HELD_BACK)).reason == f"train: {HELD_BACK}"
+
+
+def test_people_see_a_projects_noise_and_nothing_of_it_is_spent(site, capsys) -> None:
+    toml = site.path / "site.toml"
+    privacy = 'clip = 2.0\nnoise = 8.0\nepsilon = 4.0\nmetrics = ["samples"]'
+    toml.write_text(toml.read_text() + f"\n[project.doses.privacy]\n{privacy}\n")
+    before = sorted(site.path.rglob("*"))
+    code, out, err = said(capsys, "--folder", str(site.path), "task", "try", TASK, "--project", "doses")
+    assert code == 0, err
+    assert "its norm was 9 before it was clipped and had noise (stays)" in out
+    assert "log (stays): round 1" in out
+    assert "metrics: samples 1\n  metrics that stay: started" in out
+    assert f"cost epsilon {epsilon_of([Released(8.0, 2)], 1e-6):.4g} in all, delta 1e-06, with 0 that" in out
+    assert "4 is allowed, which is\n11 updates more" in out
+    assert sorted(site.path.rglob("*")) == before
