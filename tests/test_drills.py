@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
-from tests.drills import DRILLS, FOLDER
+from tests.drills import ALONE, DRILLS, FOLDER
 
 ROOT = FOLDER.parent
 
 
 def test_every_drill_is_there() -> None:
     assert [name for name in DRILLS if not (FOLDER / name).is_file()] == []
+    for file, _, test in (name.partition("::") for name in ALONE):
+        assert f"\ndef {test}(" in (FOLDER / file).read_text(), (file, test)
 
 
 def test_the_build_runs_both() -> None:

@@ -16,11 +16,13 @@ from typing import Any
 
 import pytest
 
+from fedyard.agent import payloads
 from fedyard.sealed import sealing
 from fedyard.sealed.keys import fingerprint, words
 from fedyard.wire.statements import hex_groups
 from tests.fedyard.test_agent import trained
 from tests.fedyard.world import Project, SiteProcess, Wire, World, project_of, wire_to
+from tests.liar.agents import AgentThread
 from tests.ops.program import ROOT, environment
 from tests.prepared import SITE
 from tests.waiting import until
@@ -136,8 +138,8 @@ def test_rotation_on_schedule_and_the_end_of_the_grace(world: World, tmp_path) -
     sites = world.sites(tmp_path, "north", "east")
     for site in sites:
         text = (site.path / "site.toml").read_text()
-        text = text.replace("rotate_every_days = 30", f"rotate_every_days = {6 / 86400}")
-        (site.path / "site.toml").write_text(text.replace("grace_days = 7", f"grace_days = {20 / 86400}"))
+        text = text.replace("rotate_every_days = 30", f"rotate_every_days = {4 / 86400}")
+        (site.path / "site.toml").write_text(text.replace("grace_days = 7", f"grace_days = {9 / 86400}"))
     try:
         for site in sites:
             site.start()
@@ -343,7 +345,7 @@ def test_an_update_that_is_gone_is_left_out(world: World, tmp_path) -> None:
         assert (told["run"], told["round"], told["reason"]) == (run_id, 1, "seal_gone")
 
 
-def test_without_the_coordinators_key_nothing_leaves(world: World, tmp_path) -> None:
+def test_without_the_coordinators_key_nothing_leaves(world: World, tmp_path, monkeypatch) -> None:
     """The hub says that the coordinator has none, and that the project does not mind."""
     with lying(world, tmp_path, "north", "east") as (wire, (north, east)):
         north.start()
@@ -358,8 +360,12 @@ def test_without_the_coordinators_key_nothing_leaves(world: World, tmp_path) -> 
             return json.dumps(answer).encode()
 
         wire.rewrite = rewrite
-        east.start()
-        assert "seal_no_key" in failure_of(project, project.start())
+        monkeypatch.setattr(payloads, "KEY_PAUSE_S", 0.1)
+        agent = AgentThread(east).start()
+        try:
+            assert "seal_no_key" in failure_of(project, project.start())
+        finally:
+            agent.stop()
         assert not any(b'"update"' in body for *_, body in wire.passed)
 
 
