@@ -56,6 +56,7 @@ from domain.values import (
     Tasks,
     Text,
     Value,
+    WaitsFor,
     WebhookKinds,
     WebhookOwner,
     WebhookUrl,
@@ -412,6 +413,8 @@ class ReportSeat(Command, frozen=True, tag="report_seat"):
     """A site's report. `seq` counts a seat's reports from 1; `update` is the (sealed) model update of a submit.
 
     update_artifact_id: the artifact that the update lies in; `update` is its detached seal then, or None.
+    code: the digest of what the site runs as the task's model, with ready and submit.
+    waits_for: of a wait; None once nothing is waited for any more. waits_until: when the site's hours begin.
     """
 
     run_id: Id
@@ -424,6 +427,9 @@ class ReportSeat(Command, frozen=True, tag="report_seat"):
     reason: Reason = ""
     update: bytes | None = None
     update_artifact_id: Id | None = None
+    code: Sha256 | None = None
+    waits_for: WaitsFor | None = None
+    waits_until: Micros | None = None
 
 
 class LeftOut(Value, frozen=True):

@@ -59,6 +59,7 @@ class EventKind(StrEnum):
     SEAT_TRAINED = "seat_trained"
     SEAT_SUBMITTED = "seat_submitted"
     SEAT_SCORED = "seat_scored"
+    SEAT_WAITING = "seat_waiting"
     SEAT_FAILED = "seat_failed"
     SEAT_DROPPED = "seat_dropped"
     SEAT_LEFT_OUT = "seat_left_out"

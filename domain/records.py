@@ -243,6 +243,7 @@ class TaskRun(Record, frozen=True):
 
     best_round, best_version, best_value: by the metric that its spec names, of its rounds so far; None before there is
     one. watched_value: the best of what decides when it stops early; rounds_without: with that metric, since.
+    code: the digest of the code that its seats are held to, as the first of them said it; empty for none.
     """
 
     TABLE = "task_runs"
@@ -263,6 +264,7 @@ class TaskRun(Record, frozen=True):
     best_value: float | None = None
     watched_value: float | None = None
     rounds_without: int = 0
+    code: str = ""
 
 
 class Round(Record, frozen=True):
@@ -295,7 +297,8 @@ class Seat(Record, frozen=True):
     """A site's place in a task run. round: the one it takes part in (the next one after a rejoin).
 
     report_seq: its last report. metrics_json and update_message_id: of its last submit. score_json: what it said last
-    of a model; score_round: of that of which round, 0: of none.
+    of a model; score_round: of that of which round, 0: of none. code: the digest of what its site runs, as that said it
+    last; empty: it did not. waits_for: a `WaitsFor`, or empty; waits_until: when the site's hours begin.
     """
 
     TABLE = "seats"
@@ -312,6 +315,9 @@ class Seat(Record, frozen=True):
     update_message_id: Id | None = None
     score_json: str = "{}"
     score_round: int = 0
+    code: str = ""
+    waits_for: str = ""
+    waits_until: Micros | None = None
 
 
 class Score(Record, frozen=True):
@@ -332,7 +338,7 @@ class Submission(Record, frozen=True):
     """What a site submitted in a round; kept for the history when its seat moves on.
 
     left_out: why the round's model is made without it, empty if it is not. missing_receipt: why its site does not find
-    it in that model, empty if it did not say so.
+    it in that model, empty if it did not say so. code: the digest of what made it; empty: its site did not say.
     """
 
     TABLE = "submissions"
@@ -347,6 +353,7 @@ class Submission(Record, frozen=True):
     submitted_at: Micros
     left_out: str = ""
     missing_receipt: str = ""
+    code: str = ""
 
 
 class Message(Record, frozen=True):

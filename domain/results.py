@@ -212,12 +212,14 @@ class InfrastructureResult(Result, frozen=True, kw_only=True):
 
 
 class SeatResult(Result, frozen=True, kw_only=True):
-    """duplicate: the report was known already and changed nothing."""
+    """duplicate: the report was known already and changed nothing. reason: why the report has failed its seat, where
+    the site itself did not say so."""
 
     state: SeatState
     round: int
     report_seq: int
     duplicate: bool
+    reason: str = ""
 
 
 class ReceiptResult(Result, frozen=True, kw_only=True):

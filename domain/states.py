@@ -219,6 +219,7 @@ class Step(StrEnum):
     SUBMIT = "submit"
     NEXT_ROUND = "next_round"
     REST = "rest"
+    WAIT = "wait"
     SCORE = "score"
     SCORED = "scored"
     TASK_DONE = "task_done"
@@ -339,10 +340,16 @@ SEAT_WAITED_FOR = frozenset(SEAT_LIVE[: SEAT_LIVE.index(SeatState.SUBMITTED)])
 SEAT_ROUND_DONE = (SeatState.SUBMITTED, SeatState.RESTING, SeatState.SCORING, SeatState.SCORED)
 """Live, and nothing more of it is needed for its round to go on; a score may still come."""
 
+SEAT_MAY_WAIT = (SeatState.PREPARING, SeatState.TRAINING, SeatState.SCORING)
+"""In which a site may say that its seat waits: before it computes anything."""
+
 SEAT: dict[tuple[SeatState, Step], SeatState] = {
     (SeatState.INVITED, Step.ACCEPT): SeatState.PREPARING,
     (SeatState.INVITED, Step.READY): SeatState.READY,
     (SeatState.PREPARING, Step.READY): SeatState.READY,
+    # by its site's own word: for a person there, or for its hours
+    (SeatState.INVITED, Step.WAIT): SeatState.PREPARING,
+    **{(state, Step.WAIT): state for state in SEAT_MAY_WAIT},
     (SeatState.READY, Step.ROUND_STARTED): SeatState.TRAINING,
     (SeatState.TRAINING, Step.TRAINED): SeatState.UPLOADING,
     (SeatState.TRAINING, Step.SUBMIT): SeatState.SUBMITTED,
@@ -517,6 +524,7 @@ class Report(StrEnum):
     TRAINED = Step.TRAINED
     SUBMIT = Step.SUBMIT
     SCORED = Step.SCORED
+    WAIT = Step.WAIT
     FAIL = Step.FAIL
     REJOIN = Step.REJOIN
 

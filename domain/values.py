@@ -263,6 +263,21 @@ class Holder(Asked, frozen=True):
     count: Annotated[int, msgspec.Meta(ge=1, le=100)] = 1
 
 
+ANY_CODE: Final = "any"
+SAME_CODE: Final = "same"
+CodeRule = Annotated[
+    str,
+    msgspec.Meta(
+        max_length=64,
+        pattern=r"^(?:any|same|[0-9a-f]{64})(?!\n)$",
+        description="any, same, or the digest of the code that all run (SHA-256, hex)",
+    ),
+]
+WaitsFor = Literal["approval", "hours"]
+"""What a site has its seat wait for, by its own word: a person there, or the hours in which it computes."""
+WAITS_FOR: Final[tuple[WaitsFor, ...]] = ("approval", "hours")
+
+
 class TaskSpec(Value, frozen=True):
     """One task of a project.
 
@@ -272,6 +287,7 @@ class TaskSpec(Value, frozen=True):
     parameters: handed to the sites unread. workloads: that hold further seats, beside those of sites.
     initial: a round 0 comes before the first one, in which the coordinator gives the model that round 1 begins with.
     score_every: after so many rounds, and after the last one, the sites score the model; 0: never.
+    code: whether all sites have to run the same code; a seat with other code fails (domain/decisions/codes.py).
     """
 
     name: Slug
@@ -287,6 +303,7 @@ class TaskSpec(Value, frozen=True):
     score_every: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 0
     best: Best | None = None
     stop_early: StopEarly | None = None
+    code: CodeRule = ANY_CODE
 
     def __post_init__(self) -> None:
         check_depth(self.parameters)

@@ -123,6 +123,10 @@ def _check_metrics(task: values.TaskSpec) -> None:
 
 
 def _check_holders(task: values.TaskSpec) -> None:
+    if task.workloads and task.code != values.ANY_CODE:
+        raise _bad_tasks(
+            f"task {task.name!r}: workloads hold seats of it, which say no digest of what they run: leave code out"
+        )
     held = [holder.name for holder in task.workloads]
     for holder in task.workloads:
         if holder.spec.kind != "job":

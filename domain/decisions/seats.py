@@ -9,7 +9,7 @@ import msgspec
 from domain import commands as c
 from domain import records as r
 from domain import results
-from domain.decisions import sealing
+from domain.decisions import codes, sealing
 from domain.decisions.access import acts_for, find, forbidden, known_run, missing, need_hub
 from domain.decisions.artifacts import Place, carry
 from domain.decisions.draft import Decision, Draft, Refused, TooEarly
@@ -44,6 +44,7 @@ _EVENTS = {
     Report.TRAINED: EventKind.SEAT_TRAINED,
     Report.SUBMIT: EventKind.SEAT_SUBMITTED,
     Report.SCORED: EventKind.SEAT_SCORED,
+    Report.WAIT: EventKind.SEAT_WAITING,
     Report.FAIL: EventKind.SEAT_FAILED,
     Report.REJOIN: EventKind.SEAT_REJOINED,
 }
@@ -77,20 +78,14 @@ def report_seat(draft: Draft, command: c.ReportSeat) -> Decision:
     stage = stage_of(draft, task)
     _check_round(stage, seat, command)
     seat = draft.change(seat, report_seq=command.seq)
-    match command.event:
-        case Report.SUBMIT:
-            seat = _submit(stage, seat, command)
-        case Report.REJOIN:
-            seat = _rejoin(stage, seat)
-        case Report.SCORED:
-            seat = _scored(stage, seat, command)
-        case Report.FAIL:
-            seat = _move(draft, seat, command.event, reason="site_failed")
-        case _:
-            seat = _move(draft, seat, command.event)
+    if why := codes.why_refused(stage.task, stage.spec, command):
+        return _refuse_code(stage, seat, command, why)
+    seat = _take(stage, seat, command)
     facts: dict[str, object] = {"round": command.round, "seq": command.seq}
     if command.reason:
         facts["reason"] = command.reason
+    if command.event == Report.WAIT:
+        facts["waits_for"] = command.waits_for
     stage.event(_EVENTS[command.event], facts, seat.site_id)
     if command.event == Report.REJOIN and seat.round == stage.number:
         rounds.invite(stage, seat)
@@ -98,12 +93,62 @@ def report_seat(draft: Draft, command: c.ReportSeat) -> Decision:
     return _answer(draft, seat)
 
 
-def _answer(draft: Draft, seat: r.Seat, *, duplicate: bool = False) -> Decision:
+def _take(stage: Stage, seat: r.Seat, command: c.ReportSeat) -> r.Seat:
+    """What a report does to its seat."""
+    match command.event:
+        case Report.SUBMIT:
+            return _submit(stage, seat, command)
+        case Report.REJOIN:
+            return _rejoin(stage, seat)
+        case Report.SCORED:
+            return _scored(stage, seat, command)
+        case Report.WAIT:
+            return _wait(stage, seat, command)
+        case Report.READY:
+            _hold_to(stage, command.code)
+            return _move(stage.draft, seat, command.event, code=command.code or "")
+        case Report.FAIL:
+            return _move(stage.draft, seat, command.event, reason="site_failed")
+        case _:
+            return _move(stage.draft, seat, command.event)
+
+
+def _answer(draft: Draft, seat: r.Seat, *, duplicate: bool = False, reason: str = "") -> Decision:
     return draft.accept(
         results.SeatResult(
-            state=SeatState(seat.state), round=seat.round, report_seq=seat.report_seq, duplicate=duplicate
+            state=SeatState(seat.state),
+            round=seat.round,
+            report_seq=seat.report_seq,
+            duplicate=duplicate,
+            reason=reason,
         )
     )
+
+
+def _refuse_code(stage: Stage, seat: r.Seat, command: c.ReportSeat, why: str) -> Decision:
+    """The report was in its place; the seat fails of the code that it was done with, and nothing of it is kept."""
+    seat = _move(stage.draft, seat, command.event, code=command.code or "")
+    seat = _move(stage.draft, seat, Report.FAIL, reason=codes.DIFFERS)
+    facts = {"round": command.round, "seq": command.seq, "reason": codes.DIFFERS, "detail": why}
+    stage.event(EventKind.SEAT_FAILED, facts, seat.site_id)
+    runs.move_on(stage, rounds.settle(stage))
+    return _answer(stage.draft, seat, reason=why)
+
+
+def _hold_to(stage: Stage, said: str | None) -> None:
+    """The first code that is said is what further seats are held to, where the task wants that."""
+    wanted = codes.reference(stage.task, stage.spec, said)
+    if wanted != stage.task.code:
+        stage.draft.change(stage.task, code=wanted)
+
+
+def _wait(stage: Stage, seat: r.Seat, command: c.ReportSeat) -> r.Seat:
+    """What the site has its seat wait for, or that it does not any more; it stays where it is."""
+    before = seat.state, seat.state_at
+    seat = _move(stage.draft, seat, command.event)
+    until = command.waits_until if command.waits_for == "hours" else None
+    at = before[1] if seat.state == before[0] else seat.state_at
+    return stage.draft.change(seat, state_at=at, waits_for=command.waits_for or "", waits_until=until)
 
 
 def _active_task(draft: Draft, run: r.Run, task_seq: int) -> r.TaskRun:
@@ -164,7 +209,7 @@ def _move(draft: Draft, seat: r.Seat, event: Report, **fields: object) -> r.Seat
             f"the seat of site {seat.site_id} in run {seat.run_id} is {state} in round {seat.round}; {event} may not "
             "follow that",
         )
-    return draft.change(seat, state=target, state_at=draft.now, **fields)
+    return draft.change(seat, state=target, state_at=draft.now, waits_for="", waits_until=None, **fields)
 
 
 def _submit(stage: Stage, seat: r.Seat, command: c.ReportSeat) -> r.Seat:
@@ -179,7 +224,8 @@ def _submit(stage: Stage, seat: r.Seat, command: c.ReportSeat) -> r.Seat:
         place = to_coordinator(project, sender, "update", run.id, stage.task.seq, stage.number)
         put_payload(stage, message_id, payload, place, recipients=1)
         stage.tell(run.coordinator_site_id, n.MessageArrived(), message_id)
-    seat = _move(draft, seat, command.event, metrics_json=metrics, update_message_id=message_id)
+    code = command.code or seat.code
+    seat = _move(draft, seat, command.event, metrics_json=metrics, update_message_id=message_id, code=code)
     draft.put(
         r.Submission(
             task_run_id=stage.task_id,
@@ -190,6 +236,7 @@ def _submit(stage: Stage, seat: r.Seat, command: c.ReportSeat) -> r.Seat:
             update_message_id=message_id,
             started_at=here.stage_at,
             submitted_at=draft.now,
+            code=code,
         )
     )
     return seat

@@ -130,6 +130,7 @@ class TaskSpec(Answer, frozen=True, kw_only=True):
     score_every: w.Seq = 0
     best: Best | None = None
     stop_early: StopEarly | None = None
+    code: w.Name = "any"
 
     def __post_init__(self) -> None:
         check_shown(self.parameters)
@@ -335,6 +336,22 @@ class Submission(Answer, frozen=True, kw_only=True):
     submitted_at: w.At | None = None
     left_out: w.Text | None = None
     missing_receipt: w.Text | None = None
+    code: w.Name = ""
+
+
+class CodeUse(Answer, frozen=True, kw_only=True):
+    """How many seats, or submissions of a round, say that their site runs the code with this digest."""
+
+    code: w.Name
+    count: w.Seq
+
+
+class SeatsWaiting(Answer, frozen=True, kw_only=True):
+    """How many seats wait for a person's approval, or for their sites' hours, and until when."""
+
+    waits_for: w.Slug
+    count: w.Seq
+    until: w.At | None = None
 
 
 class SiteScore(Answer, frozen=True, kw_only=True):
@@ -372,6 +389,7 @@ class Round(Answer, frozen=True, kw_only=True):
     model_version: w.Number | None = None
     score: w.Metrics = {}
     scores: Annotated[list[SiteScore], Meta(max_length=w.MAX_SITES)] = []
+    codes: Annotated[list[CodeUse], Meta(max_length=w.MAX_SITES)] = []
     submissions: Annotated[list[Submission], Meta(max_length=w.MAX_SITES)] = []
 
 
@@ -385,6 +403,9 @@ class Seat(Answer, frozen=True, kw_only=True):
     state_at: w.At | None = None
     metrics: w.Metrics = {}
     update_message_id: w.Uuid | None = None
+    code: w.Name = ""
+    waits_for: w.Name = ""
+    waits_until: w.At | None = None
 
 
 class TaskRun(Answer, frozen=True, kw_only=True):
@@ -397,6 +418,8 @@ class TaskRun(Answer, frozen=True, kw_only=True):
     first_round: w.Seq = 1
     model_message_id: w.Uuid | None = None
     best: BestRound | None = None
+    codes: Annotated[list[CodeUse], Meta(max_length=w.MAX_SITES)] = []
+    waiting: Annotated[list[SeatsWaiting], Meta(max_length=MAX_ITEMS)] = []
     seats: Annotated[list[Seat], Meta(max_length=w.MAX_SITES)] = []
     rounds: Annotated[list[Round], Meta(max_length=w.MAX_SITES)] = []
 

@@ -39,6 +39,7 @@ from domain.values import (
     SubjectKind,
     TaskSpec,
     TokenKind,
+    WaitsFor,
     WebhookKind,
     WebhookOwner,
     WorkloadSpec,
@@ -466,6 +467,25 @@ class Submission(Resource, frozen=True):
     submitted_at: Time
     left_out: str | None
     missing_receipt: str | None
+    code: str
+
+
+class CodeUse(Resource, frozen=True):
+    """How many seats, or submissions of a round, say that their site runs the code with this digest."""
+
+    code: str
+    count: int
+
+
+class SeatsWaiting(Resource, frozen=True):
+    """How many seats wait by their sites' own word: for a person's approval, or for the hours in which they compute.
+
+    until: the deadline of the round that waits for them; for hours, when the last of them begins.
+    """
+
+    waits_for: WaitsFor
+    count: int
+    until: Time | None
 
 
 class SiteScore(Resource, frozen=True):
@@ -494,6 +514,7 @@ class Round(Resource, frozen=True):
     model_version: int | None
     score: dict[str, float]
     scores: list[SiteScore]
+    codes: list[CodeUse]
     submissions: list[Submission]
 
 
@@ -507,6 +528,9 @@ class Seat(Resource, frozen=True):
     state_at: Time
     metrics: dict[str, float]
     update_message_id: Uuid | None
+    code: str
+    waits_for: str
+    waits_until: Time | None
 
 
 class BestRound(Resource, frozen=True):
@@ -529,6 +553,8 @@ class TaskRun(Resource, frozen=True):
     started_at: Time | None
     ended_at: Time | None
     best: BestRound | None
+    codes: list[CodeUse]
+    waiting: list[SeatsWaiting]
     seats: list[Seat]
     rounds: list[Round]
 

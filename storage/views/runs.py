@@ -1,18 +1,31 @@
-"""Runs with everything in them: seven queries, however many seats."""
+"""Runs with everything in them: nine queries, however many seats."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import msgspec
 
 from domain.ids import Id
-from domain.values import Subject, TaskSpec
+from domain.states import SEAT_MAY_WAIT
+from domain.values import WAITS_FOR, Micros, Subject, TaskSpec
 from fedyard.wire.times import time_text
 from storage.database import Database, Row
-from storage.views.resources import BestRound, Round, Run, RunHead, Seat, SiteScore, Submission, TaskRun, time_or_none
+from storage.views.resources import (
+    BestRound,
+    CodeUse,
+    Round,
+    Run,
+    RunHead,
+    Seat,
+    SeatsWaiting,
+    SiteScore,
+    Submission,
+    TaskRun,
+    time_or_none,
+)
 from storage.views.sight import (
     Clause,
     Cursor,
@@ -45,18 +58,26 @@ _ROUND = (
 )
 _SEAT = (
     "SELECT seats.task_run_id, seats.site_id, sites.name, seats.round, seats.state, seats.reason, seats.report_seq, "
-    "seats.state_at, seats.metrics_json, seats.update_message_id FROM seats JOIN sites ON sites.id = seats.site_id"
+    "seats.state_at, seats.metrics_json, seats.update_message_id, seats.code, seats.waits_for, seats.waits_until "
+    "FROM seats JOIN sites ON sites.id = seats.site_id"
 )
 _SUBMISSION = (
     "SELECT submissions.task_run_id, submissions.round, submissions.site_id, submissions.metrics_json, "
     "submissions.update_message_id, submissions.started_at, submissions.submitted_at, submissions.left_out, "
-    "submissions.missing_receipt FROM submissions "
+    "submissions.missing_receipt, submissions.code FROM submissions "
     "JOIN task_runs ON task_runs.id = submissions.task_run_id"
 )
 _SCORE = (
     "SELECT scores.task_run_id, scores.round, scores.site_id, scores.metrics_json, scores.reason, scores.scored_at "
     "FROM scores JOIN task_runs ON task_runs.id = scores.task_run_id"
 )
+_CODES = (
+    "SELECT submissions.task_run_id, submissions.round, submissions.code, COUNT(*) FROM submissions "
+    "JOIN task_runs ON task_runs.id = submissions.task_run_id"
+)
+_WAITS = f"CASE WHEN state IN ({', '.join(repr(state.value) for state in SEAT_MAY_WAIT)}) THEN waits_for ELSE '' END"
+_SAID = f"SELECT task_run_id, round, code, {_WAITS} AS waits, MAX(waits_until), COUNT(*) FROM seats"
+"""What seats say of their sites, without saying whose: every member may know it."""
 _metrics = msgspec.json.Decoder(dict[str, float])
 _spec = msgspec.json.Decoder(TaskSpec)
 
@@ -174,6 +195,13 @@ def run(database: Database, subject: Subject, ident: Id, *, past: bool, window: 
         submissions = _by_round(rows(database, _SUBMISSION, there, "ORDER BY submitted_at, site_id"))
         there = [Clause("scores.run_id = %s", (ident,)), *_within(window, "scores.round"), *mine, *of_sites]
         scores = _by_round(rows(database, _SCORE, there, "ORDER BY scored_at, site_id"))
+        there = [Clause("submissions.run_id = %s", (ident,)), *_within(window, "submissions.round")]
+        there.append(Clause("submissions.code <> ''"))
+        by_code = "GROUP BY submissions.task_run_id, submissions.round, submissions.code ORDER BY submissions.code"
+        codes = _by_round(rows(database, _CODES, there, by_code))
+        there = [Clause("run_id = %s", (ident,)), Clause("(code <> '' OR waits_for <> '')")]
+        by_word = f"GROUP BY task_run_id, round, code, {_WAITS} ORDER BY code, waits"
+        said = {} if past else _grouped(rows(database, _SAID, there, by_word))
     head = _head(found)
     if past:
         last = {task: max(seat[3] for seat in seats[task]) for task in seats}
@@ -182,8 +210,13 @@ def run(database: Database, subject: Subject, ident: Id, *, past: bool, window: 
     shown = [
         _task_run(
             one,
-            [_seat(seat) for seat in seats[one[0]]],
-            [_round(each, submissions[one[0], each[1]], scores[one[0], each[1]]) for each in rounds[one[0]]],
+            [_seat(seat, _deadlines(rounds[one[0]])) for seat in seats[one[0]]],
+            [
+                _round(each, submissions[one[0], each[1]], scores[one[0], each[1]], codes[one[0], each[1]])
+                for each in rounds[one[0]]
+            ],
+            _uses(said.get(one[0], [])),
+            _waiting(said.get(one[0], []), _deadlines(rounds[one[0]])),
         )
         for one in tasks
     ]
@@ -258,7 +291,38 @@ def _head(one: Row) -> RunHead:
     )
 
 
-def _task_run(one: Row, seats: list[Seat], rounds: list[Round]) -> TaskRun:
+def _deadlines(rounds: list[Row]) -> dict[int, Micros]:
+    """Of each round's present stage, by its number."""
+    return {one[1]: one[5] for one in rounds}
+
+
+def _uses(said: list[Row]) -> list[CodeUse]:
+    """One for each code that seats of a task say."""
+    counts: dict[str, int] = defaultdict(int)
+    for _, _, code, _, _, count in said:
+        counts[code] += count
+    return [CodeUse(code=code, count=count) for code, count in counts.items() if code]
+
+
+def _waiting(said: list[Row], deadlines: Mapping[int, Micros]) -> list[SeatsWaiting]:
+    """One for each thing that seats of a task wait for."""
+    counts: dict[str, int] = defaultdict(int)
+    until: dict[str, Micros] = {}
+    for _, number, _, waits_for, opens, count in said:
+        counts[waits_for] += count
+        end = deadlines.get(number) if opens is None else opens
+        if end is not None:
+            until[waits_for] = max(end, until.get(waits_for, end))
+    return [
+        SeatsWaiting(waits_for=what, count=counts[what], until=time_or_none(until.get(what)))
+        for what in WAITS_FOR
+        if what in counts
+    ]
+
+
+def _task_run(
+    one: Row, seats: list[Seat], rounds: list[Round], codes: list[CodeUse], waiting: list[SeatsWaiting]
+) -> TaskRun:
     _, seq, name, spec, state, reason, number, first, model, started, ended, best, version, value = one
     return TaskRun(
         seq=seq,
@@ -272,12 +336,14 @@ def _task_run(one: Row, seats: list[Seat], rounds: list[Round]) -> TaskRun:
         started_at=time_or_none(started),
         ended_at=time_or_none(ended),
         best=None if best is None else BestRound(round=best, model_version=version, value=value),
+        codes=codes,
+        waiting=waiting,
         seats=seats,
         rounds=rounds,
     )
 
 
-def _round(one: Row, submissions: list[Row], scores: list[Row]) -> Round:
+def _round(one: Row, submissions: list[Row], scores: list[Row], codes: list[Row]) -> Round:
     _, number, state, reason, quorum, deadline, started, stage, ended, metrics, model, drawn, version, score = one
     return Round(
         number=number,
@@ -297,12 +363,14 @@ def _round(one: Row, submissions: list[Row], scores: list[Row]) -> Round:
             SiteScore(site_id=site, metrics=_metrics.decode(said), reason=why, scored_at=time_text(at))
             for _, _, site, said, why, at in scores
         ],
+        codes=[CodeUse(code=code, count=count) for _, _, code, count in codes],
         submissions=[_submission(each) for each in submissions],
     )
 
 
-def _seat(one: Row) -> Seat:
-    _, site_id, site_name, number, state, reason, report_seq, state_at, metrics, update = one
+def _seat(one: Row, deadlines: Mapping[int, Micros]) -> Seat:
+    _, site_id, site_name, number, state, reason, report_seq, state_at, metrics, update, code, waits_for, opens = one
+    waits = waits_for if state in SEAT_MAY_WAIT else ""
     return Seat(
         site_id=site_id,
         site_name=site_name,
@@ -313,11 +381,14 @@ def _seat(one: Row) -> Seat:
         state_at=time_text(state_at),
         metrics=_metrics.decode(metrics),
         update_message_id=update,
+        code=code,
+        waits_for=waits,
+        waits_until=time_or_none((opens or deadlines.get(number)) if waits else None),
     )
 
 
 def _submission(one: Row) -> Submission:
-    _, _, site_id, metrics, update, started, submitted, left_out, missing_receipt = one
+    _, _, site_id, metrics, update, started, submitted, left_out, missing_receipt, code = one
     return Submission(
         site_id=site_id,
         metrics=_metrics.decode(metrics),
@@ -326,4 +397,5 @@ def _submission(one: Row) -> Submission:
         submitted_at=time_text(submitted),
         left_out=left_out or None,
         missing_receipt=missing_receipt or None,
+        code=code,
     )

@@ -312,7 +312,13 @@ def test_who_reports_on_which_seat(by: int, of: int, task_seq: int, expected: st
 )
 def test_a_report_is_on_record(reason: str, facts: dict[str, object]) -> None:
     decision = decided(report(Report.ACCEPT, reason=reason), run(["invited", "invited"]), by_site(0))
-    assert answer(decision) == {"state": "preparing", "round": 1, "report_seq": 1, "duplicate": False}
+    assert answer(decision) == {
+        "state": "preparing",
+        "round": 1,
+        "report_seq": 1,
+        "duplicate": False,
+        "reason": "",
+    }
     assert [(e.kind, e.site_id, json.loads(e.facts_json)) for e in written(decision, r.Event)] == [
         ("seat_accepted", SITES[0], facts)
     ]
@@ -361,10 +367,10 @@ def test_a_report_by_its_round_where_the_seat_is_in_the_second(
 @pytest.mark.parametrize(
     ("state", "allowed"),
     [
-        ("invited", {"accept", "ready", "fail"}),
-        ("preparing", {"ready", "fail"}),
+        ("invited", {"accept", "ready", "wait", "fail"}),
+        ("preparing", {"ready", "wait", "fail"}),
         ("ready", {"fail"}),
-        ("training", {"trained", "submit", "fail"}),
+        ("training", {"trained", "submit", "wait", "fail"}),
         ("uploading", {"submit", "fail"}),
         ("submitted", {"fail"}),
         ("done", set()),

@@ -95,16 +95,24 @@ AGREED: dict[str, tuple[Table, type[StrEnum], Rows]] = {
             "invited": {
                 "accept": "preparing",
                 "ready": "ready",
+                "wait": "preparing",
                 "rest": "resting",
                 "fail": "failed",
                 "drop": "dropped",
                 "cancel": "cancelled",
             },
-            "preparing": {"ready": "ready", "fail": "failed", "drop": "dropped", "cancel": "cancelled"},
+            "preparing": {
+                "ready": "ready",
+                "wait": "preparing",
+                "fail": "failed",
+                "drop": "dropped",
+                "cancel": "cancelled",
+            },
             "ready": {"round_started": "training", "fail": "failed", "drop": "dropped", "cancel": "cancelled"},
             "training": {
                 "trained": "uploading",
                 "submit": "submitted",
+                "wait": "training",
                 "fail": "failed",
                 "drop": "dropped",
                 "cancel": "cancelled",
@@ -132,6 +140,7 @@ AGREED: dict[str, tuple[Table, type[StrEnum], Rows]] = {
                 "next_round": "invited",
                 "rest": "resting",
                 "scored": "scored",
+                "wait": "scoring",
                 "task_done": "done",
                 "fail": "failed",
                 "drop": "dropped",
@@ -335,8 +344,8 @@ AGREED: dict[str, tuple[Table, type[StrEnum], Rows]] = {
 # fmt: off
 STEPS = [
     "start", "succeed", "fail", "cancel", "skip", "carry", "selected", "reported", "complete", "accept", "ready",
-    "round_started", "trained", "submit", "aggregated", "next_round", "rest", "score", "scored", "task_done", "drop",
-    "rejoin", "fall_silent", "return",
+    "round_started", "trained", "submit", "aggregated", "next_round", "rest", "wait", "score", "scored", "task_done",
+    "drop", "rejoin", "fall_silent", "return",
     "retire", "invite", "request", "admit", "decline", "leave", "acknowledge", "expire", "move", "store", "supersede",
     "revoke", "disable", "enable", "delete", "deliver", "give_up", "redeliver", "pass", "refuse",
     "run", "stop", "lose", "retry", "select", "configure", "report", "prepare", "end",
@@ -407,7 +416,7 @@ def test_what_of_a_training_result_is_to_come() -> None:
 
 
 def test_what_a_site_itself_may_report() -> None:
-    reports = {"accept", "ready", "trained", "submit", "scored", "fail", "rejoin"}
+    reports = {"accept", "ready", "wait", "trained", "submit", "scored", "fail", "rejoin"}
     assert {report.value for report in s.Report} == reports
 
 
@@ -528,6 +537,13 @@ LIVES = [
     ),
     ("seat", "invited", [("rest", "resting"), ("score", "scoring"), ("scored", "scored"), ("rest", "resting")]),
     ("seat", "invited", [("rest", "resting"), ("task_done", "done")]),
+    ("seat", "invited", [("accept", "preparing"), ("wait", "preparing"), ("ready", "ready")]),
+    (
+        "seat",
+        "invited",
+        [("wait", "preparing"), ("ready", "ready"), ("round_started", "training"), ("wait", "training")],
+    ),
+    ("seat", "invited", [("rest", "resting"), ("score", "scoring"), ("wait", "scoring"), ("scored", "scored")]),
     ("seat", "invited", [("rest", "resting"), ("score", "scoring"), ("task_done", "done")]),
     ("seat", "invited", [("rest", "resting"), ("score", "scoring"), ("scored", "scored"), ("task_done", "done")]),
     (

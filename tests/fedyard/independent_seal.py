@@ -39,7 +39,7 @@ def fields_of(header):
     return FIELDS + (DIGESTS if header["kind"] in ("update", "model") and DIGESTS[0] in header else [])
 
 
-LATER = {"initial": False, "score_every": 0, "best": None, "stop_early": None}
+LATER = {"initial": False, "score_every": 0, "best": None, "stop_early": None, "code": "any"}
 LATER_OF_CONTRACT = {"sample": 1.0, "sample_of": "fraction", "sample_at_least": 1, "score_within_s": 3600.0}
 
 

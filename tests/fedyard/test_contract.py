@@ -84,6 +84,7 @@ def test_the_digest_of_a_task_is_that_of_the_second_program(parameters: dict[str
         {"contract": {"sample_at_least": 2}},
         {"contract": {"score_within_s": 60}},
         {"score_every": 1},
+        {"code": "same"},
         {"best": {"metric": "auc"}},
         {"stop_early": {"metric": "auc", "patience": 3}},
     ],

@@ -90,6 +90,11 @@ TEXTS: dict[str, list[str]] = {
     "Workload.stop_reason": ["", "é" * most(v.Reason)],
     "addresses": ["h:1", "x" * 300],
     "events": ["", "é" * 500],
+    "TaskSpec.code": ["any", "a" * 64],
+    "CodeUse.code": ["a" * 64],
+    **{f"{name}.code": ["", "a" * 64] for name in ("Seat", "Submission")},
+    "Seat.waits_for": ["", "approval"],
+    **{name: TIMES for name in ("Seat.waits_until", "SeatsWaiting.until")},
     **{name: ["https://bucket.example/x?y=%2F"] for name in ("downloads", "uploads")},
 }
 """By the name of a field: what a text of the hub's may be, from one end to the other."""

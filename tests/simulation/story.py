@@ -41,6 +41,7 @@ _SEAT_STEPS = {
     "seat_trained": Step.TRAINED,
     "seat_submitted": Step.SUBMIT,
     "seat_scored": Step.SCORED,
+    "seat_waiting": Step.WAIT,
     "seat_failed": Step.FAIL,
     "seat_dropped": Step.DROP,
     "seat_left_out": Step.FAIL,

@@ -13,13 +13,13 @@ from domain.commands import ReportAggregated, ReportMissingReceipt, ReportSeat, 
 from domain.ids import Id
 from domain.results import ReceiptResult, RoundResult, RunResult, SeatResult, Stopped
 from domain.states import Report, RunState
-from domain.values import Metrics, Reason, Slug, Span
+from domain.values import Metrics, Reason, Sha256, Slug, Span, WaitsFor
 from storage.views import events
 from storage.views import runs as views
 from storage.views.resources import Event, Run, RunHead
 from storage.views.sight import Listed, sees_everything
 from web.http.answers import answer, written
-from web.http.bodies import Body, Count, EventsQuery, PageQuery, Payload, Position, Query, Uuid, Wait
+from web.http.bodies import Body, Count, EventsQuery, Moment, PageQuery, Payload, Position, Query, Uuid, Wait
 from web.http.calls import Call, given
 from web.http.operations import Operation
 from web.http.parsing import payload_within_limit
@@ -44,6 +44,8 @@ class SeatReport(Body, frozen=True):
     """seq: 1, 2, 3, ... over all reports of this seat. update: the model update of a submit.
 
     update_artifact_id: the artifact that it lies in; `update` is its detached seal then, or left out.
+    code: the digest of what the site runs as the task's model, with ready and submit. waits_for: of a wait; without it
+    nothing is waited for any more. waits_until: when the site's hours begin.
     """
 
     event: Report
@@ -53,6 +55,9 @@ class SeatReport(Body, frozen=True):
     reason: Reason = ""
     update: Payload | None = None
     update_artifact_id: Uuid | None = None
+    code: Sha256 | None = None
+    waits_for: WaitsFor | None = None
+    waits_until: Moment | None = None
 
 
 class LeftOut(Body, frozen=True):
@@ -208,6 +213,9 @@ def report(call: Call) -> Response:
             reason=body.reason,
             update=body.update,
             update_artifact_id=body.update_artifact_id,
+            code=body.code,
+            waits_for=body.waits_for,
+            waits_until=body.waits_until,
         ),
     )
 
