@@ -94,7 +94,7 @@ TEXTS: dict[str, list[str]] = {
     "CodeUse.code": ["a" * 64],
     **{f"{name}.code": ["", "a" * 64] for name in ("Seat", "Submission")},
     "Seat.waits_for": ["", "approval"],
-    **{name: TIMES for name in ("Seat.waits_until", "SeatsWaiting.until")},
+    **dict.fromkeys(("Seat.waits_until", "SeatsWaiting.until"), TIMES),
     **{name: ["https://bucket.example/x?y=%2F"] for name in ("downloads", "uploads")},
 }
 """By the name of a field: what a text of the hub's may be, from one end to the other."""
