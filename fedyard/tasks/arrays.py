@@ -69,6 +69,7 @@ UNREADABLE = (
 )
 """What zipfile and numpy raise for broken content; RuntimeError is for an encrypted entry."""
 
+_DAMAGED = "the arrays cannot be read: they are damaged, or were packed by another program"
 _SUFFIX = ".npy"
 _BITS_SUFFIX = f".{NAME}"
 _ADDED = 2
@@ -114,14 +115,18 @@ def unpack(packed: Packed, limit_bytes: int = CONTENT_LIMIT_BYTES) -> Content:
 class Updates(Sequence[Update]):
     """Updates of (site, packed, metrics), unpacked when they are asked for, so that large ones need not fit at once.
 
-    Raises `Unusable` for one that cannot be unpacked, at once or when it is asked for.
+    Raises `Unusable` for those that cannot be unpacked, at once or when one is asked for. finite: also for one that
+    holds other numbers.
     """
 
-    def __init__(self, parts: Sequence[tuple[str, Packed, dict[str, float]]], limit_bytes: int) -> None:
+    def __init__(
+        self, parts: Sequence[tuple[str, Packed, dict[str, float]]], limit_bytes: int, *, finite: bool = False
+    ) -> None:
         self._parts = parts
         self._limit = limit_bytes
+        self._finite = finite
         together = sum(unpacked_bytes(packed) for _, packed, _ in parts)
-        self._ready = [self._update(part) for part in parts] if together <= MAX_TOGETHER_BYTES else None
+        self._ready = self._all() if together <= MAX_TOGETHER_BYTES else None
 
     def __len__(self) -> int:
         return len(self._parts)
@@ -134,15 +139,30 @@ class Updates(Sequence[Update]):
         if self._ready is not None:
             return self._ready[place]
         if isinstance(place, slice):
-            return Updates(self._parts[place], self._limit)
+            return Updates(self._parts[place], self._limit, finite=self._finite)
         return self._update(self._parts[place])
 
     def _update(self, part: tuple[str, Packed, dict[str, float]]) -> Update:
         site_id, packed, metrics = part
         try:
-            return Update(site_id, unpack(packed, self._limit), metrics)
+            content = unpack(packed, self._limit)
         except TaskError as error:
             raise Unusable({site_id: str(error)}) from None
+        if self._finite and (name := not_finite(content)) is not None:
+            raise Unusable({site_id: f"its array {name!r} holds numbers that are not finite"})
+        return Update(site_id, content, metrics)
+
+    def _all(self) -> list[Update]:
+        ready: list[Update] = []
+        odd: dict[str, str] = {}
+        for part in self._parts:
+            try:
+                ready.append(self._update(part))
+            except Unusable as error:
+                odd |= error.updates
+        if odd:
+            raise Unusable(odd)
+        return ready
 
 
 def norm_of(content: Content) -> float | None:
@@ -164,6 +184,17 @@ def norm_of(content: Content) -> float | None:
             found = True
     norm = math.sqrt(squares) if squares >= 0 else math.nan
     return norm if found and math.isfinite(norm) else None
+
+
+def not_finite(content: Content) -> str | None:
+    """The name of the first array that holds NaN or an infinity; None if there is none."""
+    for name, array in ({} if isinstance(content, bytes) else content).items():
+        flat = np.asarray(array).reshape(-1)
+        if flat.dtype.kind not in "fc" and not is_bfloat16(flat.dtype):
+            continue
+        if not all(np.isfinite(flat[start : start + _BLOCK]).all() for start in range(0, len(flat), _BLOCK)):
+            return name
+    return None
 
 
 def _length(packed: Packed) -> int:
@@ -240,7 +271,20 @@ def _unpacked(stream: IO[bytes], size: int, limit_bytes: int) -> Content:
     try:
         return _arrays(stream, limit_bytes)
     except UNREADABLE:
-        raise TaskError("the arrays cannot be read: they are damaged, or were packed by another program") from None
+        raise TaskError(_DAMAGED) from None
+
+
+def headers_of(packed: Packed, limit_bytes: int) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]] | None:
+    """Shape and type of each array, without what it holds; None for bytes. Raises `TaskError` as `unpack`."""
+    with source_of(packed) as stream:
+        if stream.read(TAG) != ARRAYS:
+            return None
+        try:
+            with zipfile.ZipFile(directory := _Directory(stream)) as archive:
+                directory.done()
+                return {name: _header(archive, name, entry) for name, entry in _entries(archive, limit_bytes)}
+        except UNREADABLE:
+            raise TaskError(_DAMAGED) from None
 
 
 def unpacked_bytes(packed: Packed) -> int:
@@ -259,24 +303,33 @@ def _arrays(stream: IO[bytes], limit_bytes: int) -> dict[str, NDArray[Any]]:
     directory = _Directory(stream)
     with zipfile.ZipFile(directory) as archive:
         directory.done()
-        entries = archive.infolist()
-        if len(entries) > MAX_ARRAYS:
-            raise TaskError(f"{len(entries)} arrays; {MAX_ARRAYS} at most")
-        _check_sizes(entries, limit_bytes)
-        names = [_name(entry.filename) for entry in entries]
-        if len(set(names)) != len(names):
-            raise TaskError("two arrays have the same name")
         arrays = {}
-        for name, entry in zip(names, entries, strict=True):
-            bits = entry.filename.endswith(_BITS_SUFFIX)
-            with archive.open(entry) as content:
-                _check_header(name, content, entry.file_size, BITS if bits else None)
+        for name, entry in _entries(archive, limit_bytes):
+            _header(archive, name, entry)
             with archive.open(entry) as content:
                 array = npy.read_array(content, allow_pickle=False)
                 if content.read(1):
                     raise TaskError(f"array {name[:MAX_NAME]!r} is not as large as its header says")
-            arrays[name] = of_bits(name, array) if bits else array
+            arrays[name] = of_bits(name, array) if entry.filename.endswith(_BITS_SUFFIX) else array
         return arrays
+
+
+def _entries(archive: zipfile.ZipFile, limit_bytes: int) -> list[tuple[str, zipfile.ZipInfo]]:
+    """The arrays by their names, if there are not too many, and none is larger than it may be. Raises `TaskError`."""
+    entries = archive.infolist()
+    if len(entries) > MAX_ARRAYS:
+        raise TaskError(f"{len(entries)} arrays; {MAX_ARRAYS} at most")
+    _check_sizes(entries, limit_bytes)
+    names = [_name(entry.filename) for entry in entries]
+    if len(set(names)) != len(names):
+        raise TaskError("two arrays have the same name")
+    return list(zip(names, entries, strict=True))
+
+
+def _header(archive: zipfile.ZipFile, name: str, entry: zipfile.ZipInfo) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    only = BITS if entry.filename.endswith(_BITS_SUFFIX) else None
+    with archive.open(entry) as content:
+        return _check_header(name, content, entry.file_size, only)
 
 
 def _name(file: str) -> str:
@@ -327,7 +380,9 @@ _MAX_HEADER_BYTES = 1024
 """Of one array; numpy's own take 128 bytes, and more with many dimensions."""
 
 
-def _check_header(name: str, stream: IO[bytes], size: int, only: np.dtype[Any] | None) -> None:
+def _check_header(
+    name: str, stream: IO[bytes], size: int, only: np.dtype[Any] | None
+) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """A header promises no more than is there, before numpy takes the memory for it. only: of no other type."""
     version = npy.read_magic(stream)
     read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
@@ -338,6 +393,7 @@ def _check_header(name: str, stream: IO[bytes], size: int, only: np.dtype[Any] |
     promised = math.prod(shape) * dtype.itemsize
     if promised != size - stream.tell() or any(length < 0 for length in shape):
         raise TaskError(f"array {name[:MAX_NAME]!r} is not as large as its header says")
+    return shape, dtype
 
 
 def _check(name: str, dtype: np.dtype[Any]) -> None:

@@ -12,7 +12,7 @@ import queue
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,15 +20,17 @@ import msgspec
 
 from fedyard.clock import SystemClock
 from fedyard.tasks import Content, Context, Metrics, Result, Stopped, Task, TaskError, Unusable, jobs
-from fedyard.tasks.arrays import Updates, norm_of, pack, unpack
+from fedyard.tasks.arrays import Updates, norm_of, not_finite, pack, unpack
 from fedyard.tasks.code import NAMED
 from fedyard.tasks.frames import Frames
 from fedyard.tasks.metrics import finite
+from fedyard.tasks.packed import Packed
 from fedyard.tasks.privacy.accounting import BudgetSpent, spent_with
 from fedyard.tasks.privacy.noise import filtered
 from fedyard.tasks.reasons import MAX_REASON, reason_of, text_of, trace_of
 from fedyard.tasks.registry import task_of
 from fedyard.tasks.rows import check_rows
+from fedyard.tasks.unlike import keep_form, kept_form, unlike
 from fedyard.tasks.verified import import_by
 from fedyard.wire.forgiving import forgive
 from fedyard.wire.shown import shown
@@ -38,6 +40,8 @@ MAX_LEFT_OUT = 200
 HIDDEN = "it failed, and why is for this site's own people, since they add noise to what leaves"
 """In place of a sentence that may tell of data."""
 LARGE_SUFFIX = ".packed"
+MODEL_FORM = "model-form.json"
+"""In the task's folder: the form of the last model, by which updates are judged of which as many are of either kind."""
 FOR_EVER_S = 3600.0
 
 
@@ -96,6 +100,9 @@ class Hooks:
             return self._aggregated(job, context, task)
         if job.hook == "initial":
             first = _result(task.initial(context), job.hook)
+            _check_finite(task, first)
+            if task.alike:
+                keep_form(context.folder / MODEL_FORM, first.content)
             return jobs.Finished(
                 packed=self._packed(job, context, first),
                 metrics=finite(first.metrics, context.log),
@@ -109,7 +116,7 @@ class Hooks:
             self._prepared = True
         if job.hook == "prepare":
             return jobs.Finished()
-        model = None if job.model is None else unpack(job.model.where, job.limit_bytes)
+        model = self._model(job, context, task)
         if job.hook == "score":
             if model is None:
                 raise TaskError("there is no model to score")
@@ -129,13 +136,28 @@ class Hooks:
             unclipped=unclipped,
         )
 
+    @staticmethod
+    def _model(job: jobs.Job, context: Context, task: Task) -> Content | None:
+        """What `train` and `score` are given; its form is on record for an aggregation at this site."""
+        if job.model is None:
+            return None
+        model = unpack(job.model.where, job.limit_bytes)
+        if task.alike and not (context.folder / MODEL_FORM).exists():
+            keep_form(context.folder / MODEL_FORM, model)
+        return model
+
     def _aggregated(self, job: jobs.Job, context: Context, task: Task) -> jobs.Finished:
         """The model out of the updates that the task can use; it says of which it cannot, and is asked again."""
         parts = [(u.site_id, u.packed.where, u.metrics) for u in job.updates]
         left_out: dict[str, str] = {}
+        form = context.folder / MODEL_FORM
+        asked = task.alike
         while True:
             try:
-                result = task.aggregate(context, Updates(parts, job.limit_bytes))
+                if asked:
+                    asked = False
+                    _leave_out_unlike(job, parts, form)
+                result = _result(task.aggregate(context, Updates(parts, job.limit_bytes, finite=task.finite)), job.hook)
                 break
             except Unusable as error:
                 named = {site_id: shown(text_of(why))[:MAX_LEFT_OUT] for site_id, why in error.updates.items()}
@@ -148,7 +170,10 @@ class Hooks:
                     error_ = f"aggregate: no update can be used; that of site {first[0]}: {shown(text_of(first[1]))}"
                     return jobs.Finished(error=error_[:MAX_REASON], left_out=left_out)
                 parts = rest
-        packed = self._packed(job, context, _result(result, job.hook))
+        _check_finite(task, result)
+        if task.alike:
+            keep_form(form, result.content)
+        packed = self._packed(job, context, result)
         metrics = {**finite(result.metrics, context.log), **self._evaluated(context, task, result.content)}
         return jobs.Finished(
             packed=packed,
@@ -259,6 +284,17 @@ class Results(Mapping[str, Content]):
 
     def __len__(self) -> int:
         return len(self._packed)
+
+
+def _leave_out_unlike(job: jobs.Job, parts: Sequence[tuple[str, Packed, dict[str, float]]], form: Path) -> None:
+    """Raises `Unusable` for updates that are not like most."""
+    if odd := unlike([part[:2] for part in parts], job.site_id, kept_form(form), job.limit_bytes):
+        raise Unusable(odd)
+
+
+def _check_finite(task: Task, model: Result) -> None:
+    if task.finite and (name := not_finite(model.content)) is not None:
+        raise TaskError(f"array {name!r} of the model would hold numbers that are not finite")
 
 
 def _seed(cause: str) -> int:

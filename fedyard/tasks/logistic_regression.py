@@ -49,7 +49,10 @@ class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LogisticRegression(Task):
-    """See the module's docstring."""
+    """See the module's docstring. It compares updates itself, and says in what they differ."""
+
+    alike = False
+    finite = False
 
     def __init__(self) -> None:
         self.chosen = Parameters()

@@ -265,6 +265,16 @@ class Picky(Gated):
         raise FileNotFoundError(2, "no test file", "/srv/smith.csv")
 
 
+class Nonsense(Gated):
+    """What a site submits, if the file `nonsense` is there, is no number, or nothing that others know."""
+
+    def train(self, context: Context, model: object) -> Result:
+        result, file = super().train(context, model), _here() / "nonsense"
+        if not file.exists():
+            return result
+        return Result({"nan": {"total": np.array([np.nan])}, "names": {"sum": np.ones(2)}}[file.read_text()])
+
+
 class Failing(Task):
     """What it does is said by the parameter `how`."""
 

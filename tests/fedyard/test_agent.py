@@ -373,6 +373,30 @@ def test_a_failing_aggregation_fails_the_run_at_once(sites) -> None:
     assert "Smith" not in details[0]
 
 
+def test_a_site_that_submits_nonsense_is_left_out_and_the_run_goes_on(world: World, tmp_path) -> None:
+    sites = world.sites(tmp_path, "north", "east", "south", "west")
+    (sites[1].path / "nonsense").write_text("nan")
+    (sites[2].path / "nonsense").write_text("names")
+    for site in sites:
+        site.start()
+    try:
+        project = project_of(sites, model="Nonsense", contract={"quorum": 0.5})
+        run = project.finished(project.start())
+        assert (run.state, run.reason) == ("succeeded", "completed")
+        assert model_of(project, run) == 2.0
+        seats = {seat.site_id: (seat.state, seat.reason) for seat in run.tasks[0].seats}
+        assert [seats[site.site_id][0] for site in sites] == ["done", "failed", "failed", "done"]
+        events = [e.facts for e in project.coordinator.events(run.id) if e.kind == "seat_left_out"]
+        assert sorted((str(facts["reason"]), str(facts["detail"])) for facts in events) == [
+            ("task_unusable", "it has no array 'total', and others do"),
+            ("task_unusable", "its array 'total' holds numbers that are not finite"),
+        ]
+        until(lambda: "our update was not used" in (sites[1].path / "agent.log").read_text())
+    finally:
+        for site in sites:
+            site.kill()
+
+
 @pytest.mark.parametrize(("what", "reason"), [(b'"submit"', "quorum_not_met"), (b'"model"', "aggregation_failed")])
 def test_what_the_hub_finds_too_large_fails_at_once(world: World, tmp_path, what: bytes, reason: str) -> None:
     with wire_to(world.hub) as wire:

@@ -29,7 +29,8 @@ from tests.prepared import AGENT, Prepared, Running
 from tests.waiting import until
 
 TASKS = "tests.fedyard.tasks_of_tests"
-ALLOWED = [f"{TASKS}:{name}" for name in ("Gated", "Stubborn", "Failing", "Large", "Odd", "Picky", "Doubling")]
+_NAMES = ("Gated", "Stubborn", "Failing", "Large", "Odd", "Picky", "Doubling", "Nonsense")
+ALLOWED = [f"{TASKS}:{name}" for name in _NAMES]
 
 UNCONFINED = '\n[project."*"]\nconfine = { on = "never" }\n'
 """The tasks of tests note what they do in the site's folder."""
