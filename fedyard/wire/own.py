@@ -10,10 +10,12 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from fedyard.wire.parameters import check_written
+from fedyard.wire.parameters import MAX_NESTED, check_written
 from fedyard.wire.shown import shown
 
 NAME_SHOWN = 64
+MAX_ROUNDS_DIGITS = 6
+_ONLY_JSON = ("{", "[", '"')
 
 
 class _Task(Protocol):
@@ -75,8 +77,8 @@ def _own(task: T, parameters: Mapping[str, object] | None, rounds: int | None, i
 def parameters_said(said: Sequence[str], tasks: Sequence[T]) -> dict[str, dict[str, object]]:
     """`train.learning_rate=0.1` as `tasks_of_run` takes it: TASK.NAME=VALUE, where a project of one task needs none.
 
-    VALUE: JSON, or else a text. NAME: with dots for one within another, of which the rest stays as it is.
-    Raises `ValueError` with what is wrong.
+    VALUE: JSON, or else a text; what begins as only JSON does (`{`, `[`, `"`) and is none is a mistake. NAME: with dots
+    for one within another, of which the rest stays as it is. Raises `ValueError` with what is wrong.
     """
     found: dict[str, dict[str, object]] = {}
     for one in said:
@@ -84,12 +86,12 @@ def parameters_said(said: Sequence[str], tasks: Sequence[T]) -> dict[str, dict[s
         if not equals or not path.strip():
             raise ValueError(f"{shown(one, NAME_SHOWN)!r}: say TASK.NAME=VALUE, as in train.learning_rate=0.1")
         task, name = _addressed(path.strip(), tasks)
-        own = found.setdefault(task.name, {})
+        own, value = found.setdefault(task.name, {}), _value(text.strip(), path)
         if name in task.parameters or "." not in name:
-            own[name] = _value(text.strip())
+            own[name] = value
         else:
-            top, *rest = name.split(".")
-            own[top] = _within(own.get(top, task.parameters.get(top, {})), rest, _value(text.strip()), path)
+            top, *rest = _steps(name, path)
+            own[top] = _within(own.get(top, task.parameters.get(top, {})), rest, value, path)
     return found
 
 
@@ -98,7 +100,8 @@ def rounds_said(said: Sequence[str], tasks: Sequence[T]) -> dict[str, int]:
     found: dict[str, int] = {}
     for one in said:
         name, equals, number = one.rpartition("=")
-        if not number.strip().isdecimal() or int(number) < 1:
+        number = number.strip()
+        if not number.isdecimal() or len(number) > MAX_ROUNDS_DIGITS or int(number) < 1:
             raise ValueError(f"{shown(one, NAME_SHOWN)!r}: say how many rounds, as in 20 or train=20")
         found[name.strip() if equals else meant_by_none([task for task in tasks if task.rounds > 1] or tasks)] = int(
             number
@@ -150,8 +153,27 @@ def _within(whole: object, path: Sequence[str], value: object, said: str) -> obj
     return {**whole, path[0]: _within(whole.get(path[0], {}), path[1:], value, said)}
 
 
-def _value(text: str) -> object:
+def _steps(name: str, said: str) -> Sequence[str]:
+    """The names between dots. Raises `ValueError` where one is empty, or there are more than a task can be handed."""
+    steps = name.split(".")
+    if not all(steps):
+        raise ValueError(f"{shown(said, NAME_SHOWN)!r}: a name between its dots is missing")
+    if len(steps) > MAX_NESTED:
+        raise ValueError(f"{shown(said, NAME_SHOWN)!r}: parameters may be nested {MAX_NESTED} levels deep")
+    return steps
+
+
+def _value(text: str, said: str) -> object:
     try:
         return msgspec.json.decode(text.encode(errors="surrogatepass"))
-    except (msgspec.DecodeError, UnicodeError):
+    except msgspec.ValidationError:  # the one thing that JSON without a type can be wrong in
+        raise ValueError(f"{shown(said, NAME_SHOWN)!r}: its number is too large") from None
+    except RecursionError:
+        raise ValueError(f"{shown(said, NAME_SHOWN)!r}: parameters may be nested {MAX_NESTED} levels deep") from None
+    except (msgspec.DecodeError, UnicodeError) as error:
+        if text.startswith(_ONLY_JSON):
+            raise ValueError(
+                f"{shown(said, NAME_SHOWN)!r}: its value begins as JSON, and is none ({error}); a text that begins so "
+                "is written in double quotes, and a \\ before those inside"
+            ) from None
         return text

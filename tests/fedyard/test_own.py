@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from domain import values as v
 from fedyard.wire.answers import TaskSpec
 from fedyard.wire.comparing import compared, run_settings
 from fedyard.wire.own import parameters_said, rounds_said, tasks_of_run, unheard_of
+from web.api.projects import NewTask
 
 ONE = [TaskSpec(name="train", model="m", parameters={"rate": 0.5, "optimizer": {"name": "sgd", "momentum": {"b": 1}}})]
 TWO = [TaskSpec(name="train", model="m"), TaskSpec(name="train.more", model="m", rounds=5, parameters={"a.b": 1})]
@@ -50,11 +54,98 @@ def test_a_name_with_dots_is_one_where_the_task_has_it_and_the_longest_task_is_m
         ("=1", "say TASK.NAME=VALUE"),
         ("rate.of=1", "holds no names"),
         ("optimizer.name.first=1", "holds no names"),
+        ("optimizer..name=1", "a name between its dots is missing"),
+        ("train.=1", "a name between its dots is missing"),
+        (f"{'a.' * 2000}b=1", "nested 32 levels deep"),
+        (f"rate={'[' * 5000}", "nested 32 levels deep"),
+        (f"rate={'[' * 99}1{']' * 99}", "nested 32 levels deep"),
+        ("rate=\udcff", "train': parameters.rate: a text longer than 65536 characters, or no Unicode"),
+        ("rate=18446744073709551616", "train': parameters.rate: a whole number beyond 64 bits"),
+        ("rate=1e400", "'rate': its number is too large"),
+        ("rate=[1,2", "'rate': its value begins as JSON, and is none"),
+        ('rate={"a": 0,5}', "'rate': its value begins as JSON, and is none"),
+        ('rate="fast', "is written in double quotes"),
     ],
 )
 def test_what_is_no_parameter_says_how_it_is_said(said: str, wrong: str) -> None:
-    with pytest.raises(ValueError, match=wrong):
-        parameters_said([said], ONE)
+    with pytest.raises(ValueError, match=wrong) as raised:
+        tasks_of_run(ONE, parameters_said([said], ONE), {})
+    hold_for_a_sentence(str(raised.value))
+
+
+def hold_for_a_sentence(said: str) -> None:
+    assert 10 < len(said) < 400
+    assert said.isprintable()
+
+
+NAMES = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters=".="), min_size=1, max_size=8)
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+    lambda inside: st.lists(inside, max_size=3) | st.dictionaries(NAMES, inside, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.lists(NAMES, min_size=1, max_size=5), VALUES)
+def test_every_value_arrives_where_it_was_said_and_the_rest_stays(names: list[str], value: object) -> None:
+    has: dict[str, object] = {"beside": 1}
+    for name in reversed(names[1:]):
+        has = {name: has, "beside": 1}
+    tasks = [TaskSpec(name="train", model="m", parameters={names[0]: has, "other": [2]})]
+    said = f"train.{'.'.join(names)}={msgspec.json.encode(value).decode()}"
+    (made,) = tasks_of_run(tasks, parameters_said([said], tasks), {})
+    expected: object = value
+    for depth in reversed(range(1, len(names))):
+        inside: object = tasks[0].parameters
+        for name in names[:depth]:
+            inside = inside[name]
+        expected = {**inside, names[depth]: expected}
+    assert made.parameters == {"other": [2]} | {names[0]: expected}
+    assert msgspec.json.decode(msgspec.json.encode(made), type=NewTask).parameters == made.parameters
+
+
+@given(NAMES, st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
+def test_a_text_that_is_no_json_is_that_text(name: str, text: str) -> None:
+    said = text.strip()
+    try:
+        expected = msgspec.json.decode(said)
+    except msgspec.DecodeError as error:
+        expected = said
+        assume(not isinstance(error, msgspec.ValidationError))  # too large a number
+    assume(not isinstance(expected, str) or not said.startswith(("{", "[", '"')))
+    assert parameters_said([f"{name}={text}"], ONE[:1]) == {"train": {name: expected}}
+
+
+@settings(max_examples=60)
+@given(
+    st.lists(st.text(max_size=40) | st.from_regex(r"[ab.]{1,5}=[\[{\"0-9e.,:}\] -]{0,9}", fullmatch=True), max_size=3),
+    st.booleans(),
+)
+def test_whatever_is_said_is_taken_or_a_sentence_says_what_is_wrong(said: list[str], several: bool) -> None:
+    tasks = TWO if several else ONE
+    try:
+        made = tasks_of_run(tasks, parameters_said(said, tasks), {})
+    except ValueError as error:
+        hold_for_a_sentence(str(error))
+    else:
+        sent = msgspec.json.encode(made)
+        assert [task.parameters for task in msgspec.json.decode(sent, type=list[NewTask])] == [
+            task.parameters for task in made
+        ]
+
+
+@given(st.text(max_size=12) | st.from_regex(r"(train|train\.more|)=?[0-9٣²-]{0,8}", fullmatch=True))
+def test_whatever_rounds_are_said_are_taken_or_a_sentence_says_what_is_wrong(said: str) -> None:
+    try:
+        found = rounds_said([said], TWO)
+    except ValueError as error:
+        hold_for_a_sentence(str(error))
+    else:
+        assert all(1 <= count < 10**6 for count in found.values())
 
 
 def test_among_several_tasks_one_is_named() -> None:
@@ -68,7 +159,7 @@ def test_rounds_are_said_of_the_task_that_has_several() -> None:
     assert rounds_said(["9"], ONE) == {"train": 9}
     with pytest.raises(ValueError, match="say which task"):
         rounds_said(["7"], TWO[:1] * 2)
-    for wrong in ("", "0", "-1", "1.5", "train=", "many", "train=x"):
+    for wrong in ("", "0", "-1", "1.5", "train=", "many", "train=x", "9" * 5000):
         with pytest.raises(ValueError, match="say how many rounds"):
             rounds_said([wrong], TWO)
 
