@@ -64,6 +64,7 @@ LONG = (
     "liar/test_second_model.py",
     "web/test_rights_on_postgres.py",
     "web/test_rights.py",
+    "fedyard/python/test_notebooks.py",
     "fedyard/test_agent.py",
     "fedyard/sidecar/test_end_to_end.py",
     "fedyard/test_sealed.py",

@@ -9,17 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-import msgspec
 
+from fedyard.actions.enrolling import enrol
 from fedyard.actions.messages import read
-from fedyard.actions.site import UsageError, silent
+from fedyard.actions.site import UsageError
 from fedyard.actions.unit import IDENTITY_CHANGED
 from fedyard.agent.agent import Agent
 from fedyard.agent.consents import UNKNOWN, Join
 from fedyard.agent.notices import told
-from fedyard.agent.site import Folder, Settings, SiteError, client_to, said_of_settings
+from fedyard.agent.site import Folder, Settings, SiteError
 from fedyard.agent.state import State
-from fedyard.agent.upkeep import tend
 from fedyard.cli import keys
 from fedyard.cli.common import FILE, client_of, complain, time_of
 from fedyard.cli.heads import heads, trust_hub
@@ -32,7 +31,6 @@ from fedyard.cli.site_policy import approve, policy, refuse
 from fedyard.cli.site_privacy import privacy
 from fedyard.cli.site_workloads import workloads
 from fedyard.client.errors import Refused, Unreachable
-from fedyard.clock import micros_now
 from fedyard.cluster.conventions import ENROLMENT_TOKEN
 from fedyard.sealed.keys import fingerprint, words
 from fedyard.sealed.trust import Changed
@@ -100,15 +98,7 @@ def init(
         join=joins_of(joins, coordinators),
         data=dict(_named(text) for text in data),
     )
-    try:
-        msgspec.convert(msgspec.to_builtins(settings), Settings)
-    except msgspec.ValidationError as error:
-        raise UsageError(said_of_settings(error)) from None
-    client_to(settings, token)  # refuses an unprotected hub before anything is written
-    with folder.made_whole():
-        folder.create(settings, token)
-        if not later:
-            folder.enrol(settings, waiting=complain)
+    enrol(folder, settings, token, later=later, waiting=complain)
     print(f"wrote {folder.path / 'site.toml'}")
     for title, path in folder.data(settings).items():
         if not path.exists():
@@ -118,7 +108,6 @@ def init(
         print(f"it will join {join.project}; coordinator: {whose}")
     if not later:
         print(f"enrolled as site {folder.site_id()}; now: fedyard --folder {folder.path} site run")
-        tend(folder.keyring(), settings.keys, client_of(folder), micros_now(), log=silent)
         print(f"its fingerprint, to tell others: {words(fingerprint(folder.keyring().identity_key))}")
 
 

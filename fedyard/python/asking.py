@@ -61,6 +61,8 @@ class Asking(PeoplesCalls, OperatorsCalls, client.Client):
         )
         self.folder = None if folder is None else Folder(Path(folder))
         self._site: client.Client | None = None
+        self._ca_file = None if ca_file is None else str(Path(ca_file).resolve())
+        self._proxy = proxy
 
     @classmethod
     def of_site(cls, folder: str | PathLike[str]) -> Self:

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from fedyard.actions.comparing import MAX_RUNS
+from fedyard.actions.enrolling import enrol as make_site
 from fedyard.actions.messages import read
 from fedyard.actions.naming import ID_LENGTH, project_named, run_named
 from fedyard.actions.projects import Left, create, join, leave, meant
 from fedyard.actions.site import UsageError
 from fedyard.agent.consents import UNKNOWN, parse_coordinator
+from fedyard.agent.site import Folder, Settings
 from fedyard.agent.state import KEEP_ENTRIES, State
 from fedyard.client.listed import Listed
 from fedyard.client.transfer import Transfer
@@ -22,6 +24,7 @@ from fedyard.python.asking import Asking, bound, client_of
 from fedyard.python.models import Model
 from fedyard.python.projects import Project
 from fedyard.python.runs import Comparison, Run
+from fedyard.tasks.settings import Tasks
 from fedyard.wire import answers as a
 from fedyard.wire.types import ArtifactKind
 
@@ -99,6 +102,43 @@ class Client(Asking):
     def leave(self, project: str) -> Left:
         """Have the folder's site serve a project (name or id) no longer."""
         return leave(*self.as_site("leaving a project"), project)
+
+    # sites
+
+    def new_site(
+        self,
+        folder: str | PathLike[str],
+        name: str,
+        *,
+        data: Mapping[str, str | PathLike[str]] | None = None,
+        allow: Sequence[str] = (),
+        description: str = "",
+        organisation_id: str | None = None,
+    ) -> Client:
+        """Make a folder for a new site here and enrol it: an admin's call. The client of the new site.
+
+        data: files by name, relative to the folder, as tasks will ask for them. allow: `module:Class` of tasks that may
+        run there. organisation_id: None: the caller's own. Its agent is a program of its own: `fedyard site run`.
+        Raises `SiteError` where there is a site already, `UsageError`, `Refused`.
+        """
+        organisation = organisation_id or self.me().organisation_id
+        if organisation is None:
+            raise UsageError("say of which organisation the new site is: organisation_id")
+        settings = Settings(
+            hub=self.hub,
+            name=name,
+            description=description,
+            ca_file=self._ca_file,
+            proxy=self._proxy,
+            allow_plain_http=[*self._allow_plain_http] or False,
+            transfer_hosts=[*self._transfer_hosts],
+            tasks=Tasks(allow=[*allow]),
+            data={title: str(file) for title, file in (data or {}).items()},
+        )
+        made = self.create_enrolment(organisation, f"for {name}")
+        assert made.token is not None, "the hub drew it for this call"
+        make_site(Folder(Path(folder)), settings, made.token)
+        return type(self).of_site(folder)
 
     # runs
 

@@ -178,6 +178,12 @@ def test_what_needs_an_extra_says_which(installed: Path, tmp_path: Path) -> None
     portal = run(installed / "fedyard", "--folder", "none", "site", "portal", cwd=tmp_path)
     assert portal.returncode == 2
     assert "pip install 'fedyard[portal]'" in portal.stderr
+    for lines, extra in {
+        "from fedyard.client.listed import Listed; Listed([1]).frame()": "tables",
+        "from fedyard.python.runs import Run; Run.plot(None)": "notebook",
+    }.items():
+        drawn = run(installed / "python", "-c", lines, cwd=tmp_path)
+        assert drawn.stderr.splitlines()[-1].endswith(f'pip install "fedyard[{extra}]"'), drawn.stderr
 
 
 def test_a_site_enrols_and_runs_with_it(installed: Path, world: World, tmp_path: Path) -> None:
