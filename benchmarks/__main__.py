@@ -26,6 +26,7 @@ from benchmarks.cases import (
     polling,
     runs,
     sealing,
+    sites,
     starting,
     streams,
     trust,
@@ -65,6 +66,7 @@ CASES: dict[str, Callable[[Board], None]] = {
     "kubernetes": workloads_on_kubernetes.measure,
     "streams": streams.measure,
     "page": pages.measure,
+    "sites": sites.measure,
     "growth": growth.measure,
     "start_s": starting.measure,
 }

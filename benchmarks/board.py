@@ -46,6 +46,9 @@ class Sizes:
     backlog: int = 100_000
     outage_s: float = 60.0
     models: int = 1_000
+    simulated_sites: int = 50
+    simulated_rounds: int = 10
+    model_bytes: int = 500_000_000
 
 
 TINY = Sizes(
@@ -75,6 +78,9 @@ TINY = Sizes(
     backlog=200,
     outage_s=1.0,
     models=5,
+    simulated_sites=2,
+    simulated_rounds=2,
+    model_bytes=3_000_000,
 )
 
 

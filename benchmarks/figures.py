@@ -229,6 +229,23 @@ REACHES: dict[Key, Reach] = {
     ),
     ("watched", "by 20"): Reach("%", None, higher=False, about="the same, and 20 people watch the run"),
     ("watched", "renewed"): Reach("parts", None, about="of their pages, meanwhile"),
+    ("simulate_s", "10x50"): Reach(
+        "s", None, higher=False, about="10 rounds of logistic_regression on 50 sites' files of 200 rows, in one process"
+    ),
+    ("simulate_s", "10x50 processes"): Reach("s", None, higher=False, about="each site in a process of its own"),
+    ("simulate_s", "10x50 bare"): Reach("s", None, higher=False, about="the same hooks, called by a loop"),
+    ("noise_s", "500 MB"): Reach("s", None, higher=False, about="an update clipped, noised and packed into a file"),
+    ("noise_s", "500 MB plain"): Reach("s", None, higher=False, about="packed alone"),
+    ("noise_s", "500 MB to plain"): Reach("ratio", None, higher=False),
+    ("noise_ms", "1000 numbers"): Reach("ms", None, higher=False, about="a small update, its cost counted"),
+    ("try_s", "plain"): Reach("s", None, higher=False, about="fedyard task try, two rounds on 200 rows, a command"),
+    ("try_s", "with noise"): Reach("s", None, higher=False, about="by a section with a budget"),
+    ("try_s", "no command"): Reach("s", None, higher=False, about="fedyard --version"),
+    ("site_rss_mb", "agent idle"): Reach("MB", 60, higher=False, about="a site's agent"),
+    ("site_rss_mb", "agent 500 MB"): Reach(
+        "MB", None, higher=False, about="its most memory in a sealed run of two rounds, model and updates of 500 MB"
+    ),
+    ("site_rss_mb", "hooks 500 MB"): Reach("MB", None, higher=False, about="the most of the process of its hooks"),
     ("growth", "reports"): Reach("ratio", 0.9, about="with 100,000 runs and 1,000,000 events in the store"),
     ("growth", "polls"): Reach("ratio", 0.9, about="GET a run, to the empty store"),
     ("seal_mb_per_s", "1GiB"): Reach(_MB, 0.6, about="sealed for three recipients, 0.6 of the cipher", of=_CIPHER),

@@ -40,6 +40,7 @@ MADE = {
     "kubernetes": 8,
     "streams": 10,
     "page": 22,
+    "sites": 13,
     "growth": 2,
     "start_s": 2,
 }
