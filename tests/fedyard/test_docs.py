@@ -68,7 +68,7 @@ def test_it_names_every_hook() -> None:
 def test_every_hook_of_a_job_is_the_tasks_and_asked_for_by_a_step() -> None:
     hooks = {name for name, hook in vars(Task).items() if inspect.isfunction(hook)}
     steps = "".join(path.read_text() for path in (ROOT / "fedyard" / "agent" / "steps").glob("*.py"))
-    assert set(re.findall(r'hooks\.call\(entry, "(\w+)"', steps)) == set(get_args(Hook))
+    assert set(re.findall(r'hooks\.call\(\s*entry,\s*"(\w+)"', steps)) == set(get_args(Hook))
     assert hooks == {*get_args(Hook), "validate", "evaluate"}  # called before the first one, and after aggregate
     called = (ROOT / "fedyard" / "tasks" / "hooks.py").read_text()
     assert {hook for hook in hooks if f"task.{hook}(" in called} == hooks
