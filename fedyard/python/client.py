@@ -26,7 +26,7 @@ from fedyard.python.projects import Project
 from fedyard.python.runs import Comparison, Run
 from fedyard.tasks.settings import Tasks
 from fedyard.wire import answers as a
-from fedyard.wire.types import ArtifactKind
+from fedyard.wire import types as w
 
 _OF_RUNS = ("update", "model")
 """Messages as well, but nobody's to read."""
@@ -75,16 +75,35 @@ class Client(Asking):
         found = super().project(project_id) if len(project_id) == ID_LENGTH else project_named(self, project_id)
         return bound(Project, found, self)
 
-    def create_project(self, name: str, tasks: Sequence[Mapping[str, object]], **said: Any) -> str:
+    def create_project(
+        self,
+        name: str,
+        tasks: Sequence[Mapping[str, object]],
+        *,
+        description: str = "",
+        data_format: str = "",
+        client_image: str = "",
+        joining: w.Joining = "approval",
+        sealed: w.Sealed = "required",
+        infrastructure: Mapping[str, object] | None = None,
+        coordinator_site_id: str | None = None,
+        key: str | None = None,
+    ) -> str:
         """The new project's id. With a folder its site coordinates it, and its agent holds the hub to these tasks;
-        without, the site that asks does, or the one that `coordinator_site_id` names.
-
-        said: as `fedyard.client.client.Client.create_project` takes it.
-        """
-        if self.folder is None or said.get("coordinator_site_id") not in (None, self.folder.site_id()):
-            return super().create_project(name, tasks, **said)
-        folder, site = self.as_site("coordinating a project")
-        return create(folder, site, name, tasks, "the tasks", **said)
+        without, the site that asks does, or the one that an account names. infrastructure: as docs/api.md has it."""
+        said: dict[str, Any] = {
+            "description": description,
+            "data_format": data_format,
+            "client_image": client_image,
+            "joining": joining,
+            "sealed": sealed,
+            "infrastructure": infrastructure,
+            "key": key,
+        }
+        if self.folder is not None and coordinator_site_id in (None, self.folder.site_id()):
+            folder, site = self.as_site("coordinating a project")
+            return create(folder, site, name, tasks, "the tasks", **said)
+        return super().create_project(name, tasks, coordinator_site_id=coordinator_site_id, **said)
 
     def join(self, project: str, *, coordinator: str = UNKNOWN, notes: str = "") -> a.Membership | None:
         """Have the folder's site serve a project (name or id), and join it, ask to, or accept its invitation.
@@ -167,7 +186,7 @@ class Client(Asking):
         self,
         file: str | PathLike[str],
         project_id: str,
-        kind: ArtifactKind = "result",
+        kind: w.ArtifactKind = "result",
         *,
         archive: bool | None = None,
         key: str | None = None,

@@ -17,6 +17,7 @@ from fedyard.python.asking import bound, client_of
 from fedyard.python.models import Model
 from fedyard.python.runs import Run
 from fedyard.wire import answers as a
+from fedyard.wire import types as w
 from fedyard.wire.notebooks import table
 from fedyard.wire.own import tasks_of_run
 
@@ -111,14 +112,29 @@ class Project(a.Project, frozen=True, kw_only=True, dict=True):
         parameters: Mapping[str, Mapping[str, object]] | None = None,
         rounds: int | Mapping[str, int] | None = None,
         tasks: Sequence[Mapping[str, object]] | None = None,
-        **fields: Any,
+        name: str | None = None,
+        description: str | None = None,
+        data_format: str | None = None,
+        client_image: str | None = None,
+        joining: w.Joining | None = None,
+        sealed: w.Sealed | None = None,
+        infrastructure: Mapping[str, object] | None = None,
     ) -> Project:
-        """Change what it says of itself; it as it is then. Its tasks hold from the next run on.
+        """Change what it says of itself; it as it is then. What is None stays. Its tasks hold from the next run on.
 
         parameters, rounds: of its tasks, as `start` takes them. tasks: all of them, in the place of those it has.
-        fields: as `update_project` takes them. Tasks are changed as the coordinator's site, whose agent holds the hub
-        to those that its people gave: that needs its folder. Raises `NeedsFolder`, `UsageError`, `Refused`.
+        Tasks are changed as the coordinator's site, whose agent holds the hub to those that its people gave: that needs
+        its folder. Raises `NeedsFolder`, `UsageError`, `Refused`.
         """
+        fields: dict[str, Any] = {
+            "name": name,
+            "description": description,
+            "data_format": data_format,
+            "client_image": client_image,
+            "joining": joining,
+            "sealed": sealed,
+            "infrastructure": infrastructure,
+        }
         asking = client_of(self)
         if parameters is None and rounds is None and tasks is None:
             asking.update_project(self.id, **fields)
