@@ -91,9 +91,7 @@ def _measure_simulating(board: Board, folder: Path) -> None:
     rounds = board.sizes.simulated_rounds
     runs = range(board.sizes.runs)
     board.add("simulate_s", "10x50", [_timed(lambda: _simulated(files, rounds)) for _ in runs])
-    board.add(
-        "simulate_s", "10x50 processes", [_timed(lambda: _simulated(files, rounds, processes=True)) for _ in runs]
-    )
+    board.add("simulate_s", "10x50 processes", [_timed(lambda: _simulated(files, rounds, processes=True))])
     board.add("simulate_s", "10x50 bare", [_timed(lambda: _bare(files, rounds, folder)) for _ in runs])
 
 

@@ -25,8 +25,8 @@ from fedyard.tasks.privacy import Privacy
 
 Floats: TypeAlias = NDArray[np.float64]
 
-BLOCK = 1_048_576
-"""Numbers that are worked on together, so that large updates take little memory beside themselves."""
+BLOCK = 131_072
+"""Numbers that are worked on together: few enough for a processor's own caches, or it takes three times as long."""
 GRAIN_BITS = 24
 """The grain is the power of two that is at most so many halvings of the noise's standard deviation."""
 MARGIN = 1e-9
