@@ -67,6 +67,7 @@ LONG = (
     "fedyard/python/test_notebooks.py",
     "fedyard/test_agent.py",
     "fedyard/sidecar/test_end_to_end.py",
+    "fedyard/simulating/test_pytorch.py",
     "fedyard/test_sealed.py",
     "simulation/test_planted_bugs.py",
     "simulation/test_more_seeds.py",

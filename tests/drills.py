@@ -34,12 +34,13 @@ DRILLS = (
     "demo/test_demo.py",
     "demo/test_streams.py",
     "demo/test_digits_cnn.py",
+    "fedyard/simulating/test_pytorch.py",
 )
 """The kill test, what each operation takes, floods, every case of the board, restores, all of a hub started by one
 command, a hub and a RabbitMQ that are killed, planted bugs, more seeds of the simulation, the rights of everybody over
 PostgreSQL, more views of pages, the canary, how stock Dramatiq loses messages and ours does not, a controller with its
 worker over Kafka, events through kills, and what newcomers walk through: both faces, the demos, a first deployment, a
-first job."""
+first job; and what needs PyTorch."""
 ALONE = (
     "ops/test_servers.py::test_rabbitmq_keeps_durable_messages_through_a_kill",
     "fedyard/test_transfer.py::test_a_hub_that_is_killed_in_the_middle_of_chunks_keeps_what_came",
