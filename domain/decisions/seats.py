@@ -131,6 +131,7 @@ def _refuse_code(stage: Stage, seat: r.Seat, command: c.ReportSeat, why: str) ->
     seat = _move(stage.draft, seat, Report.FAIL, reason=codes.DIFFERS)
     facts = {"round": command.round, "seq": command.seq, "reason": codes.DIFFERS, "detail": why}
     stage.event(EventKind.SEAT_FAILED, facts, seat.site_id)
+    stage.tell(seat.site_id, n.SeatLeftOut(reason=codes.DIFFERS, detail=why))
     runs.move_on(stage, rounds.settle(stage))
     return _answer(stage.draft, seat, reason=why)
 

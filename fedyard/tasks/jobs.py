@@ -104,7 +104,7 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     for this site's own people. trace: the whole traceback of
     what a hook raised, for this site's own people; it never leaves the site. rows: of the smallest
     of the task's tables; None where they were not counted. wants_model: nothing is made yet, since the hook asked for
-    the model that its round began with.
+    the model that its round began with. code: the digest of what ran, by the agent.
     """
 
     packed: Packed | None = None
@@ -119,6 +119,7 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     trace: str = ""
     rows: int | None = None
     wants_model: bool = False
+    code: str = ""
 
     def __repr__(self) -> str:
         return f"Finished(error={self.error!r}, stopped={self.stopped}, seconds={self.seconds:.3f})"

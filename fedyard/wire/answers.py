@@ -458,12 +458,13 @@ class Run(Answer, frozen=True, kw_only=True):
 
 
 class Reported(Answer, frozen=True, kw_only=True):
-    """What became of a report; `duplicate` if the hub had it already."""
+    """What became of a report; `duplicate` if the hub had it already. reason: why the hub failed the seat for it."""
 
     state: w.Slug
     round: w.Seq
     report_seq: w.Seq = 0
     duplicate: bool = False
+    reason: w.Text = ""
 
 
 class Posted(Answer, frozen=True, kw_only=True):

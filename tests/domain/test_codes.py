@@ -84,6 +84,7 @@ def test_a_seat_with_other_code_fails_and_both_digests_are_said(
     assert not written(decision, r.Submission)
     assert not written(decision, r.Message)
     assert seat.report_seq == 1
+    assert [(e.site_id, e.kind) for e in written(decision, r.InboxEntry)] == [(SITES[0], "seat_left_out")]
 
 
 def test_the_last_seat_that_fails_of_its_code_ends_the_task() -> None:

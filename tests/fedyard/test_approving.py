@@ -47,6 +47,10 @@ def waiting(north: SiteProcess, project: Project, capsys: pytest.CaptureFixture[
     run_id = project.start()
     until(lambda: [one["run_id"] for one in said(north, capsys, *POLICY.split(), "--json")["waiting"]] == [run_id])
     project.stands(run_id, north, "preparing 1")
+    (task,) = until(lambda: [task for task in project.run(run_id).tasks if task.waiting])  # the hub shows it to all
+    (seat,), (here,) = task.seats, task.rounds
+    assert (seat.waits_for, seat.waits_until) == ("approval", here.deadline_at)
+    assert [(one.waits_for, one.count, one.until) for one in task.waiting] == [("approval", 1, here.deadline_at)]
     return run_id
 
 
@@ -63,7 +67,11 @@ def test_a_run_waits_until_it_is_approved_and_what_is_refused_fails(north, capsy
     assert f"run {run_id} of project of {north.name} waits for a person" in text
     assert [call for call in north.calls() if "train" in call] == []
     assert run_id in said(north, capsys, *words_of(APPROVE, run_id[:12]))
-    assert project.finished(run_id).state == "succeeded", (north.path / "agent.log").read_text()
+    run = project.finished(run_id)
+    assert run.state == "succeeded", (north.path / "agent.log").read_text()
+    assert (run.tasks[0].waiting, run.tasks[0].seats[0].waits_for) == ([], "")
+    said_so = [e.facts.get("waits_for") for e in project.coordinator.events(run_id) if e.kind == "seat_waiting"]
+    assert said_so == ["approval", None]
     assert [call for call in north.calls() if "train" in call] == ["train 1"]
 
     run_id = waiting(north, project, capsys)

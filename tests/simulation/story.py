@@ -462,6 +462,7 @@ class Story:
             self.expected[seat.site_id, "seat_dropped", run_id, task.seq, task.round] += 1
             seat.dropped_in = task.round
             return
+        self._of_code(run_id, task, seat, facts)
         if kind == "seat_scored" and here != RoundState.SCORING:
             raise Broken(f"a score was accepted while round {task.round} of run {run_id} was {here}")
         if kind == "seat_scored" and "seq" not in facts:  # nobody is there to say it
@@ -487,6 +488,11 @@ class Story:
             raise Broken(f"a report on round {facts['round']} was accepted for round {seat.round} of run {run_id}")
         elif kind == "seat_submitted" and here != RoundState.TRAINING:
             raise Broken(f"an update was accepted while round {task.round} of run {run_id} was {here}")
+
+    def _of_code(self, run_id: str, task: Task, seat: Seat, facts: dict[str, Any]) -> None:
+        """A seat with other code than its task's has failed: its site is told so."""
+        if facts.get("reason") == "code_differs":
+            self.expected[seat.site_id, "seat_left_out", run_id, task.seq, task.round] += 1
 
     def _move(self, run_id: str, task: Task, seat: Seat, step: Step) -> None:
         seat.state = follow(SEAT, seat.state, step, f"the seat of site {seat.site_id} in task {task.seq} of {run_id}")

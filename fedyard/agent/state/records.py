@@ -64,6 +64,7 @@ class Made(msgspec.Struct, frozen=True):
     """What a hook has made because of an entry: packed content, or the file that holds it.
 
     left_out: whose updates a model is made without. digests: what it was made of. norm: `arrays.norm_of` its content.
+    code: the digest of the code that made it; empty: unknown.
     """
 
     entry_seq: int
@@ -74,6 +75,7 @@ class Made(msgspec.Struct, frozen=True):
     left_out: Sequence[LeftOut] = ()
     digests: Digests | None = None
     norm: float | None = None
+    code: str = ""
 
     def __repr__(self) -> str:
         return f"Made(entry={self.entry_seq}, {len(self.packed)} bytes, file={self.file!r})"

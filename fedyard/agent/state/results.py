@@ -25,7 +25,7 @@ class Results(Part):
             ).fetchone()
         if row is None:
             return None
-        seq, run_id, packed, file, metrics, left_out, digests, norm = row
+        seq, run_id, packed, file, metrics, left_out, digests, norm, code = row
         return Made(
             seq,
             run_id,
@@ -35,15 +35,16 @@ class Results(Part):
             msgspec.json.decode(left_out, type=tuple[LeftOut, ...]),
             msgspec.json.decode(digests, type=Digests | None),
             norm,
+            code,
         )
 
     def keep_made(self, made: Made, spent: Spent | None = None) -> None:
         """spent: what an update has cost that left with noise; it is on record as soon as the update is."""
         numbers, left_out = msgspec.json.encode(made.metrics), msgspec.json.encode(made.left_out)
         digests = msgspec.json.encode(made.digests)
-        row = (made.entry_seq, made.run_id, made.packed, made.file, numbers, left_out, digests, made.norm)
+        row = (made.entry_seq, made.run_id, made.packed, made.file, numbers, left_out, digests, made.norm, made.code)
         with self._lock, Transaction(self._db):
-            self._db.execute("INSERT OR REPLACE INTO results VALUES (?,?,?,?,?,?,?,?)", row)
+            self._db.execute("INSERT OR REPLACE INTO results VALUES (?,?,?,?,?,?,?,?,?)", row)
             if spent is not None:
                 releases.keep(self._db, made.entry_seq, made.run_id, spent, micros_now())
 

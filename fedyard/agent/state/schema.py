@@ -33,7 +33,8 @@ CREATE TABLE IF NOT EXISTS opened_seals (id TEXT PRIMARY KEY, place TEXT NOT NUL
 CREATE TABLE IF NOT EXISTS results (
     entry_seq INTEGER PRIMARY KEY, run_id TEXT NOT NULL, packed BLOB NOT NULL, file TEXT NOT NULL,
     metrics_json BLOB NOT NULL, left_out_json BLOB NOT NULL DEFAULT '[]',
-    digests_json BLOB NOT NULL DEFAULT 'null', norm REAL);
+    digests_json BLOB NOT NULL DEFAULT 'null', norm REAL,
+    code TEXT NOT NULL DEFAULT '');
 CREATE TABLE IF NOT EXISTS outgoing (
     entry_seq INTEGER PRIMARY KEY, run_id TEXT NOT NULL, seal BLOB, file TEXT NOT NULL, artifact_id TEXT);
 CREATE TABLE IF NOT EXISTS log_counts (
@@ -117,6 +118,7 @@ LATER = (
     ("position", "recovered_at", "INTEGER NOT NULL DEFAULT 0"),
     ("position", "rejoined_at", "INTEGER NOT NULL DEFAULT 0"),
     ("results", "norm", "REAL"),
+    ("results", "code", "TEXT NOT NULL DEFAULT ''"),
     ("seats", "results_json", "BLOB NOT NULL DEFAULT '[]'"),
 )
 """Columns that a file of an older agent lacks. lost: 1 if the hub has forgotten the entry, 2 once it has come again."""

@@ -54,7 +54,10 @@ class Hooks:
         assert entry.run_id is not None
         metrics = self.leaving(entry, {**finished.metrics, **more})
         self._at.state.results.keep_made(
-            Made(entry.seq, entry.run_id, packed.content, packed.file, metrics, left_out, digests, finished.norm),
+            Made(
+                *(entry.seq, entry.run_id, packed.content, packed.file, metrics, left_out, digests, finished.norm),
+                code=finished.code,
+            ),
             finished.spent,
         )
 
@@ -138,7 +141,7 @@ class Hooks:
             self._at.patience.go_on(entry)
             self._holding.consented(entry)
             raise Overtaken
-        return finished
+        return msgspec.structs.replace(finished, code="" if code is None else code.digest)
 
     def _stays(self, entry: Entry, hook: jobs.Hook, finished: jobs.Finished) -> None:
         """What this site's own people see of a hook that failed: all of it, in a file and in the agent's log."""

@@ -19,6 +19,7 @@ from fedyard.agent.policy import PolicyRefused, ProjectPolicy, differences
 from fedyard.agent.state import Approval
 from fedyard.agent.steps.common import Common, task_of
 from fedyard.agent.steps.holding import Holding
+from fedyard.agent.steps.waits import Waits
 from fedyard.clock import micros_now
 from fedyard.tasks import jobs
 from fedyard.tasks.code import NAMED, Code, CodeError
@@ -44,6 +45,7 @@ class Policy:
 
     def __init__(self, common: Common, holding: Holding, now: Callable[[], int] = micros_now) -> None:
         self._at, self._holding, self.now = common, holding, now
+        self._waits = Waits(common)
         self._told: set[int] = set()
 
     def waits_for(self, entry: Entry, spec: TaskSpec) -> str:
@@ -80,7 +82,9 @@ class Policy:
         policy.check_shown(self._at.state.receipts.without_model(*task_of(entry), entry.round or 1))
         self._approved(entry, spec, policy, code)
         while (left := policy.opens_in(self.now())) > 0:
+            self._waits.begins(entry, "hours", self.now() + left)
             self._wait(entry, min(left / 1e6, LOOK_EVERY_S))
+        self._waits.over(entry)
         opens = self._at.state.approvals.begin(entry.project_id or "", run_id, self.now(), policy.runs_a_day)
         if opens:
             raise PolicyRefused(
@@ -178,6 +182,8 @@ class Policy:
         """Wait for a person, where this site says so. Raises `PolicyRefused` if the answer was no."""
         asked = self._asked(entry, spec, policy, code)
         self._tell(asked)
+        if asked.state == "waiting":
+            self._waits.begins(entry, "approval")
         while asked.state == "waiting":
             try:
                 self._wait(entry, LOOK_EVERY_S)

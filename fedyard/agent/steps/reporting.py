@@ -31,6 +31,7 @@ NOT_SO_FAR = (
     ProblemType.TASK_WAITING,
 )
 """How a hub refuses a report that its run has not come to: that is so where its history went back."""
+SUBMIT = "submit"
 AGGREGATED, AGGREGATION_FAILED = "aggregated", "aggregation_failed"
 """What a coordinator reports; everything else is about its own seat and counted there."""
 
@@ -61,7 +62,8 @@ class Reporting:
                 made = self._at.state.results.made(entry.seq, entry.run_id)
                 if made is None:  # the hub had it, and has forgotten it
                     raise Gone(f"what was made for round {entry.round} is not kept any more, and cannot be sealed anew")
-                carried = {"metrics": made.metrics, **naming(made.left_out), **seal(entry, made)}
+                said = {"code": made.code} if event == SUBMIT and made.code else {}
+                carried = {"metrics": made.metrics, **said, **naming(made.left_out), **seal(entry, made)}
                 report = self.keep(entry, event, carried)
             try:
                 self.send(entry, report)
@@ -90,13 +92,14 @@ class Reporting:
             raise Overtaken
         return seat
 
-    def report(self, entry: Entry, event: str, *, reason: str = "") -> None:
-        """Report an event of the seat once, however often this is called for the same entry."""
+    def report(self, entry: Entry, event: str, *, reason: str = "", code: str = "") -> None:
+        """Report an event of the seat once, however often this is called for the same entry. code: its digest."""
         if event == "fail" and self._at.state.seats.report(entry.seq, event) is None:
             self._at.log(
                 "seat failed", entry=entry.seq, run=entry.run_id, task=entry.task_seq, round=entry.round, reason=reason
             )
-        self.send(entry, self.keep(entry, event, {"reason": reason} if reason else {}))
+        said = {"reason": reason, "code": code}
+        self.send(entry, self.keep(entry, event, {name: text for name, text in said.items() if text}))
 
     def keep(self, entry: Entry, event: str, more: dict[str, object]) -> Report:
         """A report on disk, with its number, its key and its exact body; the one that is there already, if it is."""
@@ -156,12 +159,14 @@ class Reporting:
                     ),
                 )
             else:
-                self._at.patience.asked(
+                answer = self._at.patience.asked(
                     entry,
                     lambda: self._at.client.report(
                         report.run_id, report.task_seq, self._at.site_id, report.body, key=report.key
                     ),
                 )
+                if answer.reason:
+                    self._at.log("seat failed", entry=entry.seq, run=entry.run_id, at="the hub", reason=answer.reason)
         except Refused as error:
             if error.problem in NOT_SO_FAR and self._forgotten(entry):
                 self._at.state.seats.ask_anew(report, draw_key())

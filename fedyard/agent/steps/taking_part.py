@@ -15,6 +15,7 @@ from fedyard.agent.steps.common import Common, task_of
 from fedyard.agent.steps.holding import Holding
 from fedyard.agent.steps.hooks import Hooks
 from fedyard.agent.steps.reporting import Reporting
+from fedyard.agent.steps.waits import is_wait
 from fedyard.client.errors import Refused
 from fedyard.sealed.errors import NotRecipient, SealError, TaskDiffers
 from fedyard.sealed.sealing import Origin
@@ -74,7 +75,7 @@ class TakingPart:
         self._at.state.seats.keep_seat(seat)
         for report in made:  # before a crash; nothing may come in between their numbers
             self._reports.send(entry, report)
-            if report.event != "accept":
+            if report.event in ("ready", "fail"):
                 return
         if not made and not self._at.children.known(run_id, task_seq):
             self._reports.report(entry, "accept")
@@ -96,12 +97,12 @@ class TakingPart:
         if finished.error:
             self._reports.report(entry, "fail", reason=finished.error)
         else:
-            self._reports.report(entry, "ready")
+            self._reports.report(entry, "ready", code=finished.code)
 
     def round_started(self, entry: Entry) -> None:
         """Train; the update is on disk before its first report, so a crash does not train twice once it is there."""
         seat = self._reports.seat(entry)
-        begun = self._at.state.seats.reports(entry.seq)
+        begun = [report for report in self._at.state.seats.reports(entry.seq) if not is_wait(report)]
         try:
             if not begun and self._at.state.results.made(entry.seq, entry.run_id) is None:
                 finished = self._hooks.call(entry, "train", decode(seat.task_json, TaskSpec), seat)
