@@ -35,6 +35,7 @@ DRILLS = (
     "demo/test_streams.py",
     "demo/test_digits_cnn.py",
     "fedyard/simulating/test_pytorch.py",
+    "fedyard/strategies/test_with_torch.py",
 )
 """The kill test, what each operation takes, floods, every case of the board, restores, all of a hub started by one
 command, a hub and a RabbitMQ that are killed, planted bugs, more seeds of the simulation, the rights of everybody over

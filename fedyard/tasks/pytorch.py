@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fedyard.tasks import Arrays, Content, TaskError
+from fedyard.tasks.arrays import NUMBERS
 from fedyard.tasks.bfloat16 import bits_of, is_bfloat16, of_bits
 from fedyard.tasks.strategies.combining import Array, is_float
 
@@ -50,8 +51,6 @@ def load(module: Any, model: Content, *, partly: bool = False) -> Any:
     partly: the module may have more than the model has, which stays as it is (a head of the site's own). Raises
     `TaskError` for other names or shapes.
     """
-    import torch  # noqa: PLC0415 - large, and not everybody's
-
     if isinstance(model, bytes):
         raise TaskError("the model is bytes, and no arrays of a state dict")
     own = module.state_dict()
@@ -59,21 +58,24 @@ def load(module: Any, model: Content, *, partly: bool = False) -> Any:
     if more or less:
         said = [f"{word} {', '.join(names[:_NAMED])}" for word, names in (("more:", more), ("not:", less)) if names]
         raise TaskError(f"the model's arrays are not those of {type(module).__name__} ({'; '.join(said)})")
-    tensors = {}
-    for name, given in model.items():
-        array = np.asarray(given)
+    arrays = {name: np.asarray(array) for name, array in model.items()}
+    for name, array in arrays.items():
         if array.shape != tuple(own[name].shape):
             raise TaskError(
                 f"the model's {name} has the shape {array.shape}, and the module's {tuple(own[name].shape)}"
             )
-        if is_bfloat16(array.dtype):
-            bits = np.array(bits_of(array).view(np.int16), order="C")
-            tensors[name] = torch.from_numpy(bits).view(torch.bfloat16)
-        else:
-            native = array.astype(array.dtype.newbyteorder("="), order="C")
-            tensors[name] = torch.from_numpy(native.reshape(array.shape))
-    module.load_state_dict(tensors, strict=not partly)
+        if array.dtype.kind not in NUMBERS and not is_bfloat16(array.dtype):
+            raise TaskError(f"the model's {name} holds {array.dtype} values, which are no tensor's")
+    module.load_state_dict({name: _tensor(array) for name, array in arrays.items()}, strict=not partly)
     return module
+
+
+def _tensor(array: Array) -> Any:
+    import torch  # noqa: PLC0415 - large, and not everybody's
+
+    if is_bfloat16(array.dtype):
+        return torch.from_numpy(np.array(bits_of(array).view(np.int16), order="C")).view(torch.bfloat16)
+    return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
 
 
 def proximal(module: Any, model: Arrays | None, mu: float) -> Any:
