@@ -20,7 +20,7 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
-from fedyard.tasks import Arrays, Context, Result, TaskError, Update
+from fedyard.tasks import Arrays, Content, Context, Result, TaskError, Update
 from fedyard.tasks.strategies.averaging import FedAvg
 from fedyard.tasks.strategies.combining import Array, checked, is_float, narrow, wide
 from fedyard.tasks.strategies.keeping import Kept, Moments
@@ -31,7 +31,8 @@ RUNNING = ("*running_mean", "*running_var")
 
 
 class _Adaptive(FedAvg):
-    """A step from the round's model towards the sites' mean. Where there is no model yet, the mean is the model.
+    """A step from the round's model towards the sites' mean. Where there is no model yet, the mean is the model; so it
+    is in round 1 where that began with a model of other arrays, which is that of the task before.
 
     averaged: patterns of names (as of files) whose arrays are averaged and no more. weighted_by: as of `FedAvg`.
     """
@@ -58,10 +59,14 @@ class _Adaptive(FedAvg):
         result = super().aggregate(context, updates)
         mean, start = result.content, context.model
         assert not isinstance(mean, bytes)
+        names = [name for name in sorted(mean) if self._steps(name, mean[name])]
         if start is None:
             return result
-        names = [name for name in sorted(mean) if self._steps(name, mean[name])]
-        _check(start, mean, names)
+        if refusal := _unlike(start, mean, names):
+            if context.round > 1:
+                raise TaskError(refusal)
+            context.log(f"{type(self).__name__}: the sites' mean is the first model: {refusal}")
+            return result
         assert not isinstance(start, bytes)
         kept = Kept(context, type(self).__name__.lower())
         before = kept.before(start, names) or Moments(
@@ -133,14 +138,16 @@ class FedYogi(FedAdam):
         return np.asarray(v - (1 - self.beta_2) * squares * np.sign(v - squares))
 
 
-def _check(start: Arrays | bytes, mean: Arrays, names: Sequence[str]) -> None:
+def _unlike(start: Content, mean: Arrays, names: Sequence[str]) -> str:
+    """Why no step can be made from this model; empty if one can."""
     if isinstance(start, bytes):
-        raise TaskError("the model that the round began with is bytes: begin with arrays as the updates have")
+        return "the model that the round began with is bytes, and the updates are arrays"
     for name in names:
         if name not in start or np.asarray(start[name]).shape != mean[name].shape:
-            raise TaskError(
+            return (
                 f"the updates have an array {name!r} of shape {mean[name].shape}, and the model that the round began "
                 "with has none of that name and shape"
             )
         if np.asarray(start[name]).dtype.kind == "c" or mean[name].dtype.kind == "c":
             raise TaskError(f"array {name!r} has complex numbers: adaptive steps are for real ones")
+    return ""

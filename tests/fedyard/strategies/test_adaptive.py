@@ -136,7 +136,15 @@ def test_single_precision_stays_single(tmp_path) -> None:
 @pytest.mark.parametrize("model", [b"bytes", {"v": np.zeros(1)}, {"w": np.zeros(2)}, {"w": np.zeros(1) * 1j}])
 def test_a_model_unlike_the_updates_is_refused(tmp_path, model) -> None:
     with pytest.raises(TaskError, match=r"the model that the round began|complex"):
-        FedAdam(0.1).aggregate(context(tmp_path, 1, model), [update("a", w=[1.0])])
+        FedAdam(0.1).aggregate(context(tmp_path, 2, model), [update("a", w=[1.0])])
+
+
+def test_the_model_of_the_task_before_is_none_to_go_on_from(tmp_path) -> None:
+    said: list[str] = []
+    model = {"mean": np.zeros(1)}
+    result = FedAdam(0.1).aggregate(context(tmp_path, 1, model, log=said.append), [update("a", w=[1.0])])
+    assert result.content["w"].tolist() == [1.0]
+    assert said[0].startswith("FedAdam: the sites' mean is the first model: the updates have an array 'w'")
 
 
 def test_settings_that_mean_nothing_are_refused() -> None:
