@@ -70,12 +70,12 @@ class DigitsDemo(Federation):
     def _told(self, run: Run, test: Digits) -> bool:
         """True if the last model is good, and better than a site by itself could be."""
         rounds = {one.number: one.metrics.get("accuracy", 0.0) for one in run.tasks[0].rounds}
-        table = Rows(title=f"accuracy on the {len(test)} images held out", title_justify="left")
+        table = Rows()
         table.add_column("round", justify="right")
         table.add_column("accuracy", justify="right")
         for number, accuracy in sorted(rounds.items()):
             table.add_row(str(number), f"{accuracy:.3f}")
-        self._say("")
+        self._say(f"\naccuracy on the {len(test)} images held out")
         self.console.print(table)
         best = run.tasks[0].best
         if best is not None:
