@@ -76,6 +76,7 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._code: Code | None = None
         self._reach: Reach = (None, ())
+        self._blind = False
 
     def call(self, job: jobs.Job, unwanted: Callable[[], bool], logged: Logged = _nowhere) -> jobs.Finished | None:
         """The outcome, or None once `unwanted` says so: the hook is asked to stop, and ended if it does not.
@@ -134,9 +135,10 @@ class Child:
 
     def _start(self, job: jobs.Job) -> None:
         reach = _reach_of(job.confine)
-        if self._process is not None and (job.code, reach) != (self._code, self._reach):
-            self.end()  # it has imported what lay here before, or may not open the file that lies there now
-        self._code, self._reach = job.code, reach
+        blind = jobs.is_blind(job.hook, job.filter is not None)
+        if self._process is not None and (job.code, reach, blind) != (self._code, self._reach, self._blind):
+            self.end()  # it has imported what lay here before, may not open the file that lies there now, or has data
+        self._code, self._reach, self._blind = job.code, reach, blind
         if self._process is not None:
             return
         ours, theirs = socket.socketpair()
@@ -322,7 +324,7 @@ class Children:
         except ChildDied as died:
             if unwanted():
                 return None
-            return jobs.Finished(error=str(died))
+            return jobs.Finished(error=str(died), died=True)
         finally:
             with self._lock:
                 self._busy.discard(key)

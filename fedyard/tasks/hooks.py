@@ -25,6 +25,7 @@ from fedyard.tasks.code import NAMED
 from fedyard.tasks.frames import Frames
 from fedyard.tasks.metrics import finite
 from fedyard.tasks.packed import Packed
+from fedyard.tasks.privacy import HIDDEN
 from fedyard.tasks.privacy.accounting import BudgetSpent, spent_with
 from fedyard.tasks.privacy.noise import filtered
 from fedyard.tasks.reasons import MAX_REASON, reason_of, text_of, trace_of
@@ -37,8 +38,7 @@ from fedyard.wire.shown import shown
 
 MAX_LEFT_OUT = 200
 """Characters of what is said of one update that a task cannot use."""
-HIDDEN = "it failed, and why is for this site's own people, since they add noise to what leaves"
-"""In place of a sentence that may tell of data."""
+UNSAID = "the task cannot use it, and why is for its coordinator's own people, since they add noise to what leaves"
 LARGE_SUFFIX = ".packed"
 MODEL_FORM = "model-form.json"
 """In the task's folder: the form of the last model, by which updates are judged of which as many are of either kind."""
@@ -162,13 +162,15 @@ class Hooks:
             except Unusable as error:
                 named = {site_id: shown(text_of(why))[:MAX_LEFT_OUT] for site_id, why in error.updates.items()}
                 rest = [part for part in parts if part[0] not in named]
-                left_out |= {site_id: why for site_id, why in named.items() if any(site_id == p[0] for p in parts)}
+                here = {site_id: why for site_id, why in named.items() if any(site_id == p[0] for p in parts)}
+                left_out |= here if job.filter is None else dict.fromkeys(here, UNSAID)
                 for site_id, why in named.items():
                     context.log(f"the update of site {site_id} is left out: {why}")
                 if not rest or len(rest) == len(parts):
                     first = next(iter(error.updates.items()), ("", ""))
                     error_ = f"aggregate: no update can be used; that of site {first[0]}: {shown(text_of(first[1]))}"
-                    return jobs.Finished(error=error_[:MAX_REASON], left_out=left_out)
+                    said = error_[:MAX_REASON] if job.filter is None else f"aggregate: {HIDDEN}"
+                    return jobs.Finished(error=said, left_out=left_out)
                 parts = rest
         _check_finite(task, result)
         if task.alike:

@@ -16,6 +16,13 @@ Hook: TypeAlias = Literal["prepare", "train", "aggregate", "initial", "score"]
 """What an agent asks for; `aggregate` evaluates, too, and the parameters are validated before each."""
 AT_DATA: Final = ("prepare", "train", "score")
 """Hooks that see a site's rows for others; the rest are a coordinator's."""
+
+
+def is_blind(hook: Hook, noisy: bool) -> bool:
+    """True where a hook gets nothing that comes of data: a first model has no noise. noisy: the site adds some."""
+    return noisy and hook == "initial"
+
+
 MAX_LOG = 16_384
 """Characters of one call to `context.log`; the rest of it is cut off."""
 
@@ -101,10 +108,10 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
 
     left_out: of an aggregation, the sites whose updates the task could not use, with a sentence on each. norm: of what
     is packed (`arrays.norm_of`). spent: what the filter says that the release costs. unclipped: the norm that it found,
-    for this site's own people. trace: the whole traceback of
-    what a hook raised, for this site's own people; it never leaves the site. rows: of the smallest
-    of the task's tables; None where they were not counted. wants_model: nothing is made yet, since the hook asked for
-    the model that its round began with. code: the digest of what ran, by the agent.
+    for this site's own people. trace: the whole traceback of what a hook raised, for this site's own people; it never
+    leaves the site. rows: of the smallest of the task's tables; None where they were not counted. wants_model: nothing
+    is made yet, since the hook asked for the model that its round began with. died: the process ended by itself, and
+    `error` says how. code: the digest of what ran, by the agent.
     """
 
     packed: Packed | None = None
@@ -120,6 +127,7 @@ class Finished(msgspec.Struct, frozen=True, tag=True):
     rows: int | None = None
     wants_model: bool = False
     code: str = ""
+    died: bool = False
 
     def __repr__(self) -> str:
         return f"Finished(error={self.error!r}, stopped={self.stopped}, seconds={self.seconds:.3f})"

@@ -15,6 +15,7 @@ import pytest
 from fedyard.tasks.arrays import pack, unpack
 from fedyard.tasks.child import ROOT, Child, ChildDied, Children
 from fedyard.tasks.jobs import MAX_LOG, Job, Packed, Submitted
+from fedyard.tasks.privacy import Filter, Privacy
 from fedyard.tasks.reasons import MAX_REASON
 from fedyard.tasks.settings import Tasks
 from tests import hooks
@@ -72,6 +73,15 @@ def test_hooks_run_in_one_process_that_prepares_once(tmp_path, child) -> None:
 def test_a_new_process_prepares_by_itself(tmp_path, child) -> None:
     child.call(job(tmp_path, "train"), never)
     assert calls(tmp_path) == ["prepare 1", "train 1"]
+
+
+@pytest.mark.parametrize(("filter_", "prepared"), [(None, 1), (Filter(Privacy(clip=1, noise=8, epsilon=10)), 2)])
+def test_a_first_model_of_a_site_that_adds_noise_is_made_in_a_process_without_data(
+    tmp_path, child, filter_, prepared
+) -> None:
+    for hook in ("prepare", "initial", "prepare"):
+        child.call(msgspec.structs.replace(job(tmp_path, hook), filter=filter_), never)
+    assert calls(tmp_path).count("prepare 1") == prepared
 
 
 def test_aggregates_without_data(tmp_path, child) -> None:

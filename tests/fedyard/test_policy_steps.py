@@ -29,6 +29,7 @@ from fedyard.client.transfer import Transfer
 from fedyard.clock import SystemClock
 from fedyard.tasks import jobs
 from fedyard.tasks.code import Code
+from fedyard.tasks.privacy import HIDDEN
 from fedyard.wire.answers import Contract, Entry, TaskSpec
 from fedyard.wire.times import DAY
 
@@ -324,6 +325,32 @@ def test_what_a_task_says_stays_where_the_section_says_so(site, section: str, er
     assert here.call().error == error
     here.steps.logs.keep()
     assert (here.state.logs.next_piece() is not None) is leaves
+
+
+NOISY = "[project.hearts.privacy]\nclip = 1.0\nnoise = 8.0\nepsilon = 10.0\n"
+
+
+def test_where_a_site_adds_noise_a_first_model_is_made_without_anything_that_comes_of_data(site) -> None:
+    here = site(NOISY)
+    here.task.said = update()
+    for hook in ("prepare", "initial"):
+        here.call(hook)
+    seeing, blind = here.task.asked
+    assert (blind.data, blind.sources, blind.keep) == ({}, {}, "")
+    assert seeing.data
+    assert seeing.keep
+    assert seeing.folder != blind.folder
+    assert seeing.confine is not None
+    assert blind.confine is not None
+    assert not {*blind.confine.write} & {*seeing.confine.write}
+
+
+@pytest.mark.parametrize(("section", "hidden"), [(NOISY, True), ("", False)])
+def test_where_a_site_adds_noise_nobody_is_told_how_a_process_ended(site, section: str, hidden: bool) -> None:
+    """The code that it ended with is a number of the task's own choice."""
+    here = site(section)
+    here.task.said = jobs.Finished(error="train: its process ended by itself, with code 104", died=True)
+    assert here.call().error == (f"train: {HIDDEN}" if hidden else here.task.said.error)
 
 
 # How many sites

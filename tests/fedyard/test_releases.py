@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
 from fedyard.agent.state import Made, State
-from fedyard.tasks import Content, Result, Task, TaskError
+from fedyard.tasks import Content, Result, Task, TaskError, Unusable
 from fedyard.tasks.arrays import pack, unpack
-from fedyard.tasks.hooks import HIDDEN, Hooks
-from fedyard.tasks.jobs import Job, packed
-from fedyard.tasks.privacy import Filter, Privacy, Released, Spent
+from fedyard.tasks.hooks import UNSAID, Hooks
+from fedyard.tasks.jobs import Job, Submitted, packed
+from fedyard.tasks.privacy import HIDDEN, Filter, Privacy, Released, Spent
 from fedyard.wire.answers import Entry
 
 PRIVACY = Privacy(clip=1.0, noise=4.0, epsilon=8.0)
@@ -115,6 +116,16 @@ class Exact(Task):
             raise TaskError("parameters are wrong")
 
 
+class Choosy(Exact):
+    """Uses no update of the site `old`, and none at all if its parameters say so."""
+
+    def aggregate(self, context, updates) -> Result:
+        odd = {one.site_id: "104 is too old" for one in updates if context.parameters or one.site_id == "old"}
+        if odd:
+            raise Unusable(odd)
+        return Result(updates[0].content)
+
+
 class InPlace(Task):
     """Trains the arrays that it was handed, as many do."""
 
@@ -124,7 +135,13 @@ class InPlace(Task):
 
 
 def run(
-    tmp_path, hook: str = "train", released: int = 0, name: str = "Exact", start: Content | None = None, **parameters
+    tmp_path,
+    hook: str = "train",
+    released: int = 0,
+    name: str = "Exact",
+    start: Content | None = None,
+    sites: Sequence[str] = (),
+    **parameters,
 ):
     model = f"{__name__}:{name}"
     job = Job(
@@ -141,6 +158,7 @@ def run(
         data={},
         folder=str(tmp_path / "runs"),
         model=None if start is None else packed(pack(start)),
+        updates=[Submitted(site_id, packed(pack({"w": np.zeros(2)})), {}) for site_id in sites],
         filter=Filter(PRIVACY, [Released(4.0, released)] if released else []),
     )
     return Hooks(threading.Event()).run(job)
@@ -179,6 +197,14 @@ def test_no_sentence_on_data_leaves(tmp_path, hook, how) -> None:
 
 def test_what_is_wrong_with_the_parameters_is_told(tmp_path) -> None:
     assert run(tmp_path, wrong=True).error.startswith("train: parameters are wrong (line ")
+
+
+@pytest.mark.parametrize("nothing", [{}, {"none": True}])
+def test_why_an_update_is_left_out_is_for_its_coordinators_own_people(tmp_path, nothing) -> None:
+    finished = run(tmp_path, "aggregate", name="Choosy", sites=("new", "old"), **nothing)
+    assert finished.error == (f"aggregate: {HIDDEN}" if nothing else "")
+    assert {*finished.left_out.values()} == {UNSAID}
+    assert "old" in finished.left_out
 
 
 def test_bytes_do_not_leave(tmp_path) -> None:

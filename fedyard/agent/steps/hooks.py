@@ -88,15 +88,15 @@ class Hooks:
             policy, code = self.policy.before(entry, hook, spec)
         except PolicyRefused as refusal:
             return jobs.Finished(error=str(refusal))
-        blind = hook == "initial" and policy.privacy is not None  # a first model has no noise
+        blind = jobs.is_blind(hook, policy.privacy is not None)
         model = None
         if hook in ("train", "score") and seat and seat.model_id:
             model = jobs.packed(self._at.payloads.model(entry, seat.model_id, start=True).content)
         project_id, number = entry.project_id or "", 1 if entry.round is None else entry.round
         made, missing = self._made_before(entry, seat.results if results is None and seat else results or [])
-        kept = [str(under(self._at.kept, project_id, spec.name))] if project_id else []
+        kept = [str(under(self._at.kept, project_id, spec.name))] if project_id and not blind else []
         sources = {} if blind else self._sources(policy)
-        own = under(self._at.runs, run_id, str(task_seq))
+        own = self.policy.folder(entry, hook, policy)
         job = jobs.Job(
             hook=hook,
             model_name=spec.model,

@@ -23,6 +23,7 @@ from fedyard.agent.steps.waits import Waits
 from fedyard.clock import micros_now
 from fedyard.tasks import jobs
 from fedyard.tasks.code import NAMED, Code, CodeError
+from fedyard.tasks.privacy import HIDDEN
 from fedyard.wire.answers import Entry, TaskSpec
 from fedyard.wire.times import moment
 from fedyard.wire.types import decode
@@ -99,14 +100,22 @@ class Policy:
         if finished.error:
             own = finished.error.startswith("policy_")
             error = finished.error if policy.logs or own else f"{hook}: {HELD_BACK}"
+            if finished.died and policy.privacy is not None:  # with which code, or of which signal, may come of data
+                error = f"{hook}: {HIDDEN}"
             return msgspec.structs.replace(finished, error=error)
         try:
-            size, packed = self._taken(entry, finished.packed)
+            size, packed = self._taken(entry, finished.packed, self.folder(entry, hook, policy))
             if hook == "train":
                 policy.check_update(size, finished.metrics, finished.rows)
         except PolicyRefused as refusal:
             return jobs.Finished(error=str(refusal))
         return msgspec.structs.replace(finished, packed=packed, metrics=policy.leaving(finished.metrics))
+
+    def folder(self, entry: Entry, hook: jobs.Hook, policy: ProjectPolicy) -> Path:
+        """Where a hook's process may write. What a hook without data finds there no other has left."""
+        run_id, task_seq = task_of(entry)
+        blind = jobs.is_blind(hook, policy.privacy is not None)
+        return under(self._at.runs, run_id, f"{task_seq}-blind" if blind else str(task_seq))
 
     def check_model(self, entry: Entry, updates: int | None) -> None:
         """The model of a round, by what its sealed header names. What is against this site's word ends its part."""
@@ -117,16 +126,16 @@ class Policy:
             self._at.state.approvals.refuse_run(run_id, str(refusal))
             self._at.log("policy", run=run_id, round=entry.round, reason=refusal.slug, detail=str(refusal))
 
-    def _taken(self, entry: Entry, packed: jobs.Packed | None) -> tuple[int, jobs.Packed | None]:
-        """What a hook made, and its size; a file is taken out of the folder that the hooks' process may change.
+    def _taken(self, entry: Entry, packed: jobs.Packed | None, own: Path) -> tuple[int, jobs.Packed | None]:
+        """What a hook made, and its size; a file is taken out of the folder that the hooks' process may change: `own`.
 
         That process names the file, and the agent may read more than it may: so it has to lie in the task's folder, and
         to be no link. Raises `PolicyRefused`.
         """
         if packed is None or not packed.file:
             return 0 if packed is None else len(packed.content), packed
-        run_id, task_seq = task_of(entry)
-        own, file = under(self._at.runs, run_id, str(task_seq)), Path(packed.file)
+        run_id, _ = task_of(entry)
+        file = Path(packed.file)
         ours = under(self._at.runs, run_id, f"made-{entry.seq}")
         if file.parent != own:
             raise PolicyRefused("file", "what the task made is in a file that is not in its folder")

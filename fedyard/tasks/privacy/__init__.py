@@ -11,6 +11,8 @@ from typing import Annotated
 
 import msgspec
 
+HIDDEN = "it failed, and why is for this site's own people, since they add noise to what leaves"
+"""In place of a sentence that may tell of data."""
 MetricName = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 
 

@@ -12,8 +12,7 @@ from fedyard.agent.steps.policy import HELD_BACK
 from fedyard.cli.main import main
 from fedyard.simulating.trying import Word, tried
 from fedyard.tasks import TaskError
-from fedyard.tasks.hooks import HIDDEN
-from fedyard.tasks.privacy import Privacy, Released, Spent
+from fedyard.tasks.privacy import HIDDEN, Privacy, Released, Spent
 from fedyard.tasks.privacy.accounting import epsilon_of
 from tests.fedyard.simulating.tasks import Keeping, Sum
 
