@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from fedyard.client.listed import frame_of
 from fedyard.tasks import Content, TaskError
 from fedyard.tasks.arrays import pack
 from fedyard.tasks.packed import save
+from fedyard.wire.notebooks import escaped, table
 from fedyard.wire.scoring import OF_SCORES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Outcome: TypeAlias = Literal["submitted", "left_out", "failed", "dropped", "late", "resting", "out"]
 """Of a site in a round: `left_out`: its update could not be used; `failed`: its hook failed, and the site is out of the
@@ -121,6 +126,20 @@ class Simulated:
                 about = {"task": one.task, "round": one.number, "site": site.site, "outcome": site.outcome}
                 found.append({**about, "seconds": site.seconds, **site.metrics, **_scores(site.score)})
         return found
+
+    def frame(self, by: Literal["round", "site"] = "round") -> pd.DataFrame:
+        """A data frame as a run's has it: a row for each round, or for each site in each round; a column for each
+        metric, those of scores with `score.` before the name. Raises `MissingExtra` without pandas."""
+        rows = [row for row in self.rows() if bool(row["site"]) == (by == "site")]
+        if by == "round":
+            rows = [{name: value for name, value in row.items() if name != "site"} for row in rows]
+        return frame_of(rows)
+
+    to_pandas = frame
+
+    def _repr_html_(self) -> str:
+        rows = [(one.task, one.number, one.state, one.metrics, _scores(one.score), one.reason) for one in self.rounds]
+        return f"<p>{escaped(repr(self))}</p>" + table(("task", "round", "state", "metrics", "score", "reason"), rows)
 
     def save(self, folder: Path | str) -> list[Path]:
         """Write the last model of every task as a file: arrays as .npz, anything else as .bin. The files' paths."""

@@ -45,6 +45,8 @@ def test_its_programs_work(scene: Scene, world: World, capsys: pytest.CaptureFix
     assert "succeeded It succeeded" in said
     assert "round 1 of <b>0.5</b>" in said
     assert f"{north.name} west" in said
+    assert "succeeded [3.] [2.0, 2.0] 4" in said
+    assert "&lt;" not in known["tried"]._repr_html_()
     assert [*known["by_round"]["spread"]] == [3.0, 3.0]
     assert {*known["by_site"]["site"]} == {site.name for site in scene.sites}
     assert [row.text for row in known["comparison"].settings][:1] == ["train.rate"]
@@ -52,7 +54,7 @@ def test_its_programs_work(scene: Scene, world: World, capsys: pytest.CaptureFix
 
 def test_its_table_names_every_call_of_people() -> None:
     _, _, table = PAGE.partition("## All calls")
-    named = {*re.findall(r"`(\w+)`", table.partition("## Notebooks")[0])} - {"token", "secret", "fedyard"}
+    named = {*re.findall(r"`(\w+)`", table.partition("## Simulations")[0])} - {"token", "secret", "fedyard"}
     named -= {"Refused", "Unavailable", "give_up_s"}
     assert [name for name in sorted(named) if not hasattr(Client, name)] == []
     own = {name for kind in (PeoplesCalls, OperatorsCalls, Client) for name in vars(kind) if not name.startswith("_")}
