@@ -345,7 +345,7 @@ def test_an_update_that_is_gone_is_left_out(world: World, tmp_path) -> None:
         assert (told["run"], told["round"], told["reason"]) == (run_id, 1, "seal_gone")
 
 
-def test_without_the_coordinators_key_nothing_leaves(world: World, tmp_path, monkeypatch) -> None:
+def test_without_the_coordinators_key_nothing_leaves(world: World, tmp_path) -> None:
     """The hub says that the coordinator has none, and that the project does not mind."""
     with lying(world, tmp_path, "north", "east") as (wire, (north, east)):
         north.start()
@@ -360,12 +360,13 @@ def test_without_the_coordinators_key_nothing_leaves(world: World, tmp_path, mon
             return json.dumps(answer).encode()
 
         wire.rewrite = rewrite
-        monkeypatch.setattr(payloads, "KEY_PAUSE_S", 0.1)
+        payloads.KEY_PAUSE_S, usual = 0.1, payloads.KEY_PAUSE_S
         agent = AgentThread(east).start()
         try:
             assert "seal_no_key" in failure_of(project, project.start())
         finally:
             agent.stop()
+            payloads.KEY_PAUSE_S = usual
         assert not any(b'"update"' in body for *_, body in wire.passed)
 
 
