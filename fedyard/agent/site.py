@@ -12,6 +12,7 @@
     state.sqlite       the agent's memory (state/)
     health.json        how the agent is (health.py)                         (0600)
     models/, runs/     global models received; private folders of tasks
+    kept/              what hooks keep for later runs (keeping.py)
     failures/          why hooks failed, a file for each task run (failures.py)
 
 Everything is written before it is used on the network, so a lost answer is harmless: the same token, key and

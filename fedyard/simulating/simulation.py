@@ -17,6 +17,7 @@ import msgspec
 
 from fedyard.clock import SystemClock
 from fedyard.simulating.calling import Call, Caller, InProcess, Processes
+from fedyard.simulating.keeping import begin, end
 from fedyard.simulating.named import STAND_IN, Meant, Named, importable, named
 from fedyard.simulating.network import Faults, Network
 from fedyard.simulating.partitions import Split
@@ -236,6 +237,7 @@ class _Task:
         self._watched: float | None = None
         self._without = 0
         self._ready: set[str] = set()
+        self._last: list[jobs.Job] = []
         self._clock = SystemClock()
 
     def run(self) -> TaskRun:
@@ -367,6 +369,10 @@ class _Task:
             return self._ended(number, entries, _error(finished), log, trace=finished.trace)
         if finished.left_out and (refusal := self._too_few(len(updates) - len(finished.left_out))):
             return self._ended(number, entries, self._with_first(refusal, entries), log)
+        (job,) = self._last
+        finished = end(self._kept_of(job), job, finished)
+        if finished.error:
+            return self._ended(number, entries, finished.error, log)
         assert finished.packed is not None
         self.model = finished.packed
         score = self._scored(number, entries)
@@ -395,7 +401,7 @@ class _Task:
         world, spec = self._world, self._spec
         work = []
         for site in sites:
-            folder, keep = world.room / "runs" / site.name / str(self._seq), world.kept / site.name / spec.name
+            folder = world.room / "runs" / site.name / str(self._seq)
             work.append(
                 jobs.Job(
                     hook=hook,
@@ -413,11 +419,17 @@ class _Task:
                     model=model,
                     updates=list(updates),
                     project_id=world.network.project_id,
-                    keep=str(keep),
                     results=self._results,
                 )
             )
-        return world.caller.call(work)
+        self._last = work = [begin(self._kept_of(job), job) for job in work]
+        calls = world.caller.call(work)
+        if hook == "aggregate":  # counts with the model
+            return calls
+        return [(end(self._kept_of(job), job, finished), log) for job, (finished, log) in zip(work, calls, strict=True)]
+
+    def _kept_of(self, job: jobs.Job) -> Path:
+        return self._world.kept / job.site_id / self._spec.name
 
     def _failed(self, entries: dict[str, SiteRound], site: str, finished: jobs.Finished, log: Sequence[str]) -> None:
         """A seat that failed is out of the task."""

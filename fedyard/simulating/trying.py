@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fedyard.simulating.calling import InProcess
+from fedyard.simulating.keeping import begin, end
 from fedyard.simulating.named import Meant, importable, named
 from fedyard.simulating.network import Network
 from fedyard.simulating.simulation import asked
@@ -188,10 +189,11 @@ class _Trial:
             updates=list(updates),
             limit_bytes=self.limit_bytes,
             project_id=network.project_id,
-            keep=str(self.room / "kept"),
             filter=self.word.filter(number - 1),
         )
+        job = begin(self.room / "kept", job)
         ((finished, log),) = self.caller.call([job])
+        finished = end(self.room / "kept", job, finished)
         packed, metrics = finished.packed, self.word.leaving(finished.metrics)
         held_back = finished.error and self.word.held_back
         step = Step(

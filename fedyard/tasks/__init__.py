@@ -3,7 +3,8 @@
 Write a class with these hooks (subclass `Task`; only `train` is a must), hand over numpy arrays or bytes, and
 never think of networks, retries or restarts. The hooks of one task run are called one after the other. After a
 crash the agent calls `prepare` again and repeats the hook whose result was not yet on disk: a hook may run twice,
-so it must leave nothing behind but its return value and files in `context.folder` and `context.keep`.
+so it must leave nothing behind but its return value and files in `context.folder` and `context.keep`; the latter is
+then as the hook found it first.
 
     validate(parameters)            the task's parameters as the project has them; raise TaskError for what is wrong
     prepare(context)                read and check this site's data; TaskError if it cannot be used
@@ -89,7 +90,8 @@ class Context:
     """Where a hook runs. data: name -> file or folder, from the site's configuration; `table` reads databases as
     well. folder: private, kept for the run.
 
-    project_id: empty where there is no project. keep: private, outlives runs: one folder for each project and task.
+    project_id: empty where there is no project. keep: private, outlives runs: one folder for each project and task,
+    a copy of what there was; what is left in it counts with the hook's result alone.
     results: by name, the models of the tasks that this one comes after; each is unpacked when it is asked for.
     min_count: the smallest count of people that this site lets a ready task tell.
     seed: for what all sites must draw alike: the same at every site, for the same task run and round.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import queue
+import shutil
 import signal
 import socket
 import threading
@@ -23,6 +24,7 @@ from fedyard.tasks import Content, Context, Metrics, Result, Stopped, Task, Task
 from fedyard.tasks.arrays import Updates, norm_of, not_finite, pack, unpack
 from fedyard.tasks.code import NAMED
 from fedyard.tasks.frames import Frames
+from fedyard.tasks.kept import copy_to_work
 from fedyard.tasks.metrics import finite
 from fedyard.tasks.packed import Packed
 from fedyard.tasks.privacy import HIDDEN
@@ -40,6 +42,8 @@ MAX_LEFT_OUT = 200
 """Characters of what is said of one update that a task cannot use."""
 UNSAID = "the task cannot use it, and why is for its coordinator's own people, since they add noise to what leaves"
 LARGE_SUFFIX = ".packed"
+KEPT_BEFORE = "keep-before"
+"""In the task's folder: what `aggregate` found in `context.keep`, for when it is called again without an update."""
 MODEL_FORM = "model-form.json"
 """In the task's folder: the form of the last model, by which updates are judged of which as many are of either kind."""
 FOR_EVER_S = 3600.0
@@ -152,6 +156,8 @@ class Hooks:
         left_out: dict[str, str] = {}
         form = context.folder / MODEL_FORM
         asked = task.alike
+        before = context.folder / KEPT_BEFORE
+        copy_to_work(context.keep, before)
         while True:
             try:
                 if asked:
@@ -160,6 +166,7 @@ class Hooks:
                 result = _result(task.aggregate(context, Updates(parts, job.limit_bytes, finite=task.finite)), job.hook)
                 break
             except Unusable as error:
+                copy_to_work(before, context.keep)
                 named = {site_id: shown(text_of(why))[:MAX_LEFT_OUT] for site_id, why in error.updates.items()}
                 rest = [part for part in parts if part[0] not in named]
                 here = {site_id: why for site_id, why in named.items() if any(site_id == p[0] for p in parts)}
@@ -172,6 +179,7 @@ class Hooks:
                     said = error_[:MAX_REASON] if job.filter is None else f"aggregate: {HIDDEN}"
                     return jobs.Finished(error=said, left_out=left_out)
                 parts = rest
+        shutil.rmtree(before, ignore_errors=True)
         _check_finite(task, result)
         if task.alike:
             keep_form(form, result.content)

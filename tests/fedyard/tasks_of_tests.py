@@ -275,6 +275,24 @@ class Nonsense(Gated):
         return Result({"nan": {"total": np.array([np.nan])}, "names": {"sum": np.ones(2)}}[file.read_text()])
 
 
+class Counted(Gated):
+    """Counts its calls in what it keeps, and says how many there were; it waits after it has written."""
+
+    def _count(self, context: Context) -> float:
+        file = context.keep / "count"
+        count = int(file.read_text()) + 1 if file.exists() else 1
+        file.write_text(str(count))
+        return float(count)
+
+    def train(self, context: Context, model: object) -> Result:
+        count = self._count(context)
+        return Result(super().train(context, model).content, {"kept": count})
+
+    def aggregate(self, context: Context, updates: object) -> Result:
+        count = self._count(context)
+        return Result(super().aggregate(context, updates).content, {"kept": count})
+
+
 class Failing(Task):
     """What it does is said by the parameter `how`."""
 

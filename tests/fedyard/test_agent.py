@@ -397,6 +397,35 @@ def test_a_site_that_submits_nonsense_is_left_out_and_the_run_goes_on(world: Wor
             site.kill()
 
 
+def test_what_hooks_keep_counts_with_their_results_and_outlives_runs_and_kills(sites) -> None:
+    """The coordinator trains, too: of each round its hooks count two calls, the others one."""
+    project = project_of(sites, model="Counted")
+    north, east, south = sites
+    for site in sites[:2]:
+        site.hold("train")
+    run_id = project.start()
+    for site in (east, north):
+        until(lambda site=site: "train 1" in site.calls())
+        site.kill()  # after it has written, and before its result is kept
+        site.release("train")
+    north.hold("aggregate")
+    for site in (east, north):
+        site.start()
+    until(lambda: "aggregate 1" in north.calls())
+    north.kill()
+    north.release("aggregate")
+    north.start()
+    runs = [project.finished(run_id), project.finished(project.start())]
+    assert [run.state for run in runs] == ["succeeded"] * 2
+    rounds = [one for run in runs for one in run.tasks[0].rounds]
+    kept = [{s.site_id: s.metrics["kept"] for s in one.submissions} for one in rounds]
+    assert kept == [
+        {north.site_id: 2.0 * number - 1, east.site_id: float(number), south.site_id: float(number)}
+        for number in range(1, 5)
+    ]
+    assert [one.metrics["kept"] for one in rounds] == [2.0, 4.0, 6.0, 8.0]
+
+
 @pytest.mark.parametrize(("what", "reason"), [(b'"submit"', "quorum_not_met"), (b'"model"', "aggregation_failed")])
 def test_what_the_hub_finds_too_large_fails_at_once(world: World, tmp_path, what: bytes, reason: str) -> None:
     with wire_to(world.hub) as wire:

@@ -25,6 +25,7 @@ from fedyard.agent.state.first_models import FirstModels
 from fedyard.agent.state.heads import Heads
 from fedyard.agent.state.history import MAX_HELD, History
 from fedyard.agent.state.inbox import KEEP_ENTRIES, Inbox
+from fedyard.agent.state.kept import Generation, Generations
 from fedyard.agent.state.logs import Logs
 from fedyard.agent.state.receipts import Receipts
 from fedyard.agent.state.records import (
@@ -57,6 +58,7 @@ __all__ = [
     "Body",
     "BudgetState",
     "Egress",
+    "Generation",
     "LeftOut",
     "LogPiece",
     "Made",
@@ -82,6 +84,7 @@ class State:
         self.seats = Seats(self._db, self._lock)
         self.results = Results(self._db, self._lock)
         self.releases = Releases(self._db, self._lock)
+        self.kept = Generations(self._db, self._lock)
         self.logs = Logs(self._db, self._lock)
         self.runs = Runs(self._db, self._lock)
         self.receipts = Receipts(self._db, self._lock)

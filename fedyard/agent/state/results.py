@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from fedyard.agent.state import releases
+from fedyard.agent.state import kept, releases
+from fedyard.agent.state.kept import Generation
 from fedyard.agent.state.part import Part, Transaction
 from fedyard.agent.state.records import LeftOut, Made, Outgoing
 from fedyard.clock import micros_now
@@ -38,8 +39,10 @@ class Results(Part):
             code,
         )
 
-    def keep_made(self, made: Made, spent: Spent | None = None) -> None:
-        """spent: what an update has cost that left with noise; it is on record as soon as the update is."""
+    def keep_made(self, made: Made, spent: Spent | None = None, generation: Generation | None = None) -> None:
+        """spent: what an update has cost that left with noise; it is on record as soon as the update is, and so is
+        what its hook keeps (generation).
+        """
         numbers, left_out = msgspec.json.encode(made.metrics), msgspec.json.encode(made.left_out)
         digests = msgspec.json.encode(made.digests)
         row = (made.entry_seq, made.run_id, made.packed, made.file, numbers, left_out, digests, made.norm, made.code)
@@ -47,6 +50,8 @@ class Results(Part):
             self._db.execute("INSERT OR REPLACE INTO results VALUES (?,?,?,?,?,?,?,?,?)", row)
             if spent is not None:
                 releases.keep(self._db, made.entry_seq, made.run_id, spent, micros_now())
+            if generation is not None:
+                kept.keep(self._db, generation)
 
     def outgoing(self, entry_seq: int, run_id: str | None) -> Outgoing | None:
         """A large payload on its way because of an entry; run_id as for `made`."""

@@ -252,6 +252,7 @@ class Steps:
         """Its processes end; what its hooks kept and what was opened goes. Harmless when repeated."""
         self._at.state.approvals.over(run_id, None, micros_now())
         self._at.children.end(run_id)
+        self.hooks.forget_run(run_id)
         shutil.rmtree(under(self._at.runs, run_id), ignore_errors=True)
         self._at.state.runs.forget_run(run_id)  # last: the entry that led here is done with it
 

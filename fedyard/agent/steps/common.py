@@ -61,11 +61,6 @@ class Common:
         """What hooks keep, by run and task."""
         return self.folder.path / "runs"
 
-    @property
-    def kept(self) -> Path:
-        """What hooks keep that outlives runs, by project and task."""
-        return self.folder.path / "kept"
-
 
 def task_of(entry: Entry) -> tuple[str, int]:
     """The run and the task that an entry is about."""

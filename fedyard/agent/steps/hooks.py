@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 
 from fedyard.agent.confining import confinement_of, why_unreachable
 from fedyard.agent.failures import Failures
+from fedyard.agent.keeping import WORK, Keeping
 from fedyard.agent.paths import under
 from fedyard.agent.patience import Overtaken
 from fedyard.agent.policy import PolicyRefused, ProjectPolicy
-from fedyard.agent.state import LeftOut, Made, Seat
+from fedyard.agent.state import Generation, LeftOut, Made, Seat
 from fedyard.agent.steps.common import Common, task_of
 from fedyard.agent.steps.holding import Holding
 from fedyard.agent.steps.policy import Policy
 from fedyard.clock import micros_now
 from fedyard.sealed.errors import Gone, NotRecipient
 from fedyard.sealed.sealing import Digests
-from fedyard.tasks import jobs
+from fedyard.tasks import TaskError, jobs
 from fedyard.tasks.privacy import Filter, Privacy, may_leave
 from fedyard.tasks.sources import Source
 from fedyard.wire.answers import Entry, TaskSpec
@@ -38,6 +40,8 @@ class Hooks:
         self._holding = holding
         self.policy = Policy(common, holding)
         self._failures = Failures(common.folder.path)
+        self._keeping = Keeping(common.folder.path, common.state)
+        self._aside: dict[tuple[str, int], Generation] = {}
 
     def keep_made(
         self,
@@ -53,13 +57,22 @@ class Hooks:
         assert packed is not None
         assert entry.run_id is not None
         metrics = self.leaving(entry, {**finished.metrics, **more})
+        generation = self._aside.pop(task_of(entry), None)
         self._at.state.results.keep_made(
             Made(
                 *(entry.seq, entry.run_id, packed.content, packed.file, metrics, left_out, digests, finished.norm),
                 code=finished.code,
             ),
             finished.spent,
+            generation,
         )
+        if generation is not None:
+            self._keeping.counts(generation)
+
+    def forget_run(self, run_id: str) -> None:
+        """What was put aside and never counted goes."""
+        for key in [key for key in self._aside if key[0] == run_id]:
+            self._keeping.counts(self._aside.pop(key))
 
     def leaving(self, entry: Entry, metrics: Mapping[str, float]) -> dict[str, float]:
         """As many of the metrics as this site lets leave it."""
@@ -94,9 +107,10 @@ class Hooks:
             model = jobs.packed(self._at.payloads.model(entry, seat.model_id, start=True).content)
         project_id, number = entry.project_id or "", 1 if entry.round is None else entry.round
         made, missing = self._made_before(entry, seat.results if results is None and seat else results or [])
-        kept = [str(under(self._at.kept, project_id, spec.name))] if project_id and not blind else []
         sources = {} if blind else self._sources(policy)
         own = self.policy.folder(entry, hook, policy)
+        work = own / WORK if project_id and not blind else None
+        self._copied(entry, spec, work)
         job = jobs.Job(
             hook=hook,
             model_name=spec.model,
@@ -116,23 +130,24 @@ class Hooks:
             updates=updates or [],
             limit_bytes=self._at.settings.tasks.content_limit_bytes,
             project_id=project_id,
-            keep="".join(kept),
+            keep="" if work is None else str(work),
             filter=self._filter(entry, hook, policy.privacy),
             code=code,
             min_rows=policy.min_rows,
             results=made,
             missing_results=missing,
-            confine=confinement_of(policy.confine, self._at.folder.path, sources, code, [str(own), *kept]),
+            confine=confinement_of(policy.confine, self._at.folder.path, sources, code, [str(own)]),
             model_on_request=start is not None,
         )
         finished = self._computed(entry, policy, job)
         if finished is not None and finished.wants_model and start is not None:
+            self._copied(entry, spec, work)
             finished = self._computed(
                 entry, policy, msgspec.structs.replace(job, model=start(), model_on_request=False)
             )
         if finished is not None:
             self._stays(entry, hook, finished)
-            finished = self.policy.after(entry, hook, policy, finished)
+            finished = self._kept(entry, hook, spec, work, self.policy.after(entry, hook, policy, finished))
         if policy.privacy is not None and hook == "train":
             finished = self._counted(entry, finished)
         if policy.privacy is not None and finished is not None:
@@ -164,6 +179,38 @@ class Hooks:
             file=str(file),
             traceback=finished.trace[-MAX_TRACE:] or None,
         )
+
+    def _copied(self, entry: Entry, spec: TaskSpec, work: Path | None) -> None:
+        """What the hook finds in `context.keep`: what counted before its entry. Raises `OSError`.
+
+        work: its copy; None where it is not to see what others have kept, or there is no project.
+        """
+        key = task_of(entry)
+        if key in self._aside:
+            self._keeping.counts(self._aside.pop(key))
+        if entry.project_id and work is not None:
+            self._keeping.begin(entry.project_id, spec.name, key[0], entry.seq, work)
+
+    def _kept(
+        self, entry: Entry, hook: jobs.Hook, spec: TaskSpec, work: Path | None, finished: jobs.Finished
+    ) -> jobs.Finished:
+        """What the hook keeps is put aside until its result is kept; at once where it has none. Raises `OSError`."""
+        if finished.error or finished.stopped or not entry.project_id or work is None:
+            return finished
+        run_id, task_seq = task_of(entry)
+        without = finished.packed is None
+        try:
+            generation = self._keeping.put_aside(
+                entry.project_id, spec.name, run_id, entry.seq, work, if_changed=without
+            )
+        except TaskError as error:
+            return jobs.Finished(error=f"{hook}: {error}")
+        if generation is not None and without:
+            self._at.state.kept.keep(generation)
+            self._keeping.counts(generation)
+        elif generation is not None:
+            self._aside[run_id, task_seq] = generation
+        return finished
 
     def _computed(self, entry: Entry, policy: ProjectPolicy, job: jobs.Job) -> jobs.Finished | None:
         return self._at.children.call(
