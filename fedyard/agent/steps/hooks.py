@@ -10,7 +10,6 @@ import msgspec
 from fedyard.agent.confining import confinement_of, why_unreachable
 from fedyard.agent.failures import Failures
 from fedyard.agent.keeping import WORK, Keeping
-from fedyard.agent.paths import under
 from fedyard.agent.patience import Overtaken
 from fedyard.agent.policy import PolicyRefused, ProjectPolicy
 from fedyard.agent.state import Generation, LeftOut, Made, Seat
