@@ -19,6 +19,7 @@ from fedyard.tasks.child import Child, ChildDied
 from fedyard.tasks.confined import Confine, Confinement, landlock, reach, seccomp, without_secrets
 from fedyard.tasks.confined.entering import Held, held
 from fedyard.tasks.jobs import Finished, Job, Packed
+from fedyard.tasks.kept import copy_to_work, put_aside
 from fedyard.tasks.sources import Source
 from tests import hooks
 
@@ -227,6 +228,36 @@ def test_a_confined_task_has_its_data_and_its_folders(site, child) -> None:
         "pair": "made",
         "self": "1",
         "program": "did it",
+    }
+
+
+def test_what_a_hook_has_kept_is_out_of_its_reach_and_it_works_in_a_new_copy(site, child) -> None:
+    """As an agent has it: in the task's own folder, in one process from round to round."""
+    own, kept = site / "runs" / "r" / "1", site / "kept" / "p" / "t" / "1"
+    work = own / "keep"
+
+    def tried(*tries: tuple[str, ...]) -> dict[str, object]:
+        job = job_of(site, tries)
+        assert job.confine is not None
+        confine = msgspec.structs.replace(job.confine, write=[str(own)])
+        return said(child, msgspec.structs.replace(job, keep=str(work), confine=confine))
+
+    copy_to_work(None, work)
+    assert tried(("first", "write", str(work / "heads"))) == {"first": "written"}
+    put_aside(work, kept)
+    copy_to_work(kept, work)
+    assert tried(
+        ("copy", "read", str(work / "heads")),
+        ("again", "write", str(work / "heads")),
+        ("more", "write", str(work / "more")),
+        ("what counts", "read", str(kept / "heads")),
+        ("over it", "write", str(kept / "heads")),
+    ) == {
+        "copy": "written",
+        "again": "written",
+        "more": "written",
+        "what counts": "refused 13",
+        "over it": "refused 13",
     }
 
 
