@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+import subprocess
+import sys
 
 import matplotlib as mpl
 import pytest
@@ -67,3 +69,15 @@ def test_its_left_column_is_what_needs_no_folder(world: World) -> None:
     for ask in (lambda: admin.join("any"), lambda: admin.leave("any"), admin.messages):
         with pytest.raises(NeedsFolder, match=r"Client\.of_site"):
             ask()
+
+
+def test_to_import_it_is_light() -> None:
+    program = """
+import sys
+import fedyard
+print(sorted(name for name in sys.modules if name.startswith("fedyard.")))
+fedyard.Client("http://127.0.0.1:1", "token")
+print([name for name in ("numpy", "pandas", "matplotlib", "IPython", "click", "rich") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]", "[]"]
