@@ -28,6 +28,8 @@ ALL_OTHERS: Final = "*"
 """The section for projects that have none of their own."""
 MAX_METRICS: Final = 64
 MAX_METRIC_NAME: Final = 64
+HELD_BACK: Final = "the task failed; what it says of it stays at its site"
+"""What the coordinator is told in place of a hook's own sentence, where what a task says stays."""
 SAMPLES: Final = "samples"
 """The metric by which a task says how many rows its update was made of."""
 _DIGEST: Final = "@sha256:"

@@ -11,10 +11,9 @@ import click
 import msgspec
 
 from fedyard.actions.site import UsageError
-from fedyard.agent.policy import ProjectPolicy, policy_of
+from fedyard.agent.policy import HELD_BACK, ProjectPolicy, policy_of
 from fedyard.agent.site import Folder
 from fedyard.agent.state import State
-from fedyard.agent.steps.policy import HELD_BACK
 from fedyard.cli.common import FILE, complain
 from fedyard.cli.listing import Listing, terminal
 from fedyard.wire.command_line import JSON, Command, Group, Words, print_json

@@ -256,14 +256,14 @@ _BESIDE = ("-wal", "-shm", "-journal")
 _TEMPORARY = ("TMPDIR", "JOBLIB_TEMP_FOLDER", "XDG_CACHE_HOME", "MPLCONFIGDIR")
 """Where libraries write by themselves."""
 _WHICH = "a whole number beyond 64 bits, or text that is no Unicode"
-_MEANING = {
-    signal.SIGKILL: "killed from outside, or by the system for want of memory",
-    signal.SIGSEGV: "it crashed in compiled code",
-    signal.SIGBUS: "it crashed in compiled code, or the disk behind a mapped file is full",
-    signal.SIGABRT: "compiled code gave up",
-    signal.SIGILL: "compiled code was not made for this processor",
-    signal.SIGFPE: "compiled code divided by zero",
-    signal.SIGXCPU: "it took more of the processor's time than its site allows",
+_MEANING = {  # by name: other systems lack some
+    "SIGKILL": "killed from outside, or by the system for want of memory",
+    "SIGSEGV": "it crashed in compiled code",
+    "SIGBUS": "it crashed in compiled code, or the disk behind a mapped file is full",
+    "SIGABRT": "compiled code gave up",
+    "SIGILL": "compiled code was not made for this processor",
+    "SIGFPE": "compiled code divided by zero",
+    "SIGXCPU": "it took more of the processor's time than its site allows",
 }
 
 
@@ -277,7 +277,7 @@ def _how(code: int | None) -> str:
         number = signal.Signals(-code)
     except ValueError:
         return f"its process was ended by signal {-code}"
-    return f"its process was ended by {number.name} ({_MEANING.get(number, 'a signal')})"
+    return f"its process was ended by {number.name} ({_MEANING.get(number.name, 'a signal')})"
 
 
 class Children:

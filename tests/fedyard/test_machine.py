@@ -147,11 +147,21 @@ class Gone:
 sys.meta_path.insert(0, Gone())
 for name in ("fcntl", "grp", "pwd", "resource", "syslog", "termios"):
     sys.modules.pop(name, None)
+import asyncio, concurrent.futures, multiprocessing, os, select, shutil, signal, subprocess, tempfile
+import numpy
+for module, names in {
+    os: "fork getpgid getuid geteuid killpg register_at_fork setsid O_CLOEXEC O_DIRECTORY O_NOFOLLOW O_PATH",
+    select: "poll",
+    signal: "SIGALRM SIGBUS SIGCHLD SIGHUP SIGKILL SIGSTOP SIGUSR1 SIGXCPU pthread_sigmask",
+}.items():
+    for name in names.split():
+        if hasattr(module, name):
+            delattr(module, name)
 import fedyard
 for module in pkgutil.walk_packages(fedyard.__path__, "fedyard."):
     try:
         importlib.import_module(module.name)
-    except ModuleNotFoundError as error:
+    except (AttributeError, ImportError) as error:
         print(module.name, error)
 """
 LINUX_ALONE = (

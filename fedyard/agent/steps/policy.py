@@ -15,7 +15,7 @@ import msgspec
 from fedyard.agent import contract
 from fedyard.agent.paths import under
 from fedyard.agent.patience import Overtaken
-from fedyard.agent.policy import PolicyRefused, ProjectPolicy, differences
+from fedyard.agent.policy import HELD_BACK, PolicyRefused, ProjectPolicy, differences
 from fedyard.agent.state import Approval
 from fedyard.agent.steps.common import Common, task_of
 from fedyard.agent.steps.holding import Holding
@@ -31,7 +31,6 @@ from fedyard.wire.types import decode
 LOOK_EVERY_S = 1.0
 """How often it is looked whether a person has answered: a question to this site's own memory."""
 NOT_APPROVED = "the people of this site did not approve the run"
-HELD_BACK = "the task failed; what it says of it stays at its site"
 
 
 class Deadline(msgspec.Struct, frozen=True):
