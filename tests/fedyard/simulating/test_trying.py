@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from fedyard.agent.site import Folder, Settings
 from fedyard.agent.policy import HELD_BACK
+from fedyard.agent.site import Folder, Settings
 from fedyard.cli.main import main
 from fedyard.simulating.trying import Word, tried
 from fedyard.tasks import TaskError
