@@ -53,7 +53,7 @@ def site_draws_another_key(_: World) -> list[Swap]:
     return [(Site, "key_of", lambda self, _: self.draw_key())]
 
 
-@bug("a site acknowledges entries before it has kept them", shown_by=7)
+@bug("a site acknowledges entries before it has kept them", shown_by=17)
 def site_acknowledges_first(_: World) -> list[Swap]:
     take = Site.take
 

@@ -79,7 +79,7 @@ def needed_artifacts_expire(_: World) -> list[Swap]:
     return [(domain.decisions.artifacts, "needed_by", lambda *_: None)]
 
 
-@bug("the bytes of an artifact that is not stored yet are swept", shown_by=12)
+@bug("the bytes of an artifact that is not stored yet are swept", shown_by=4)
 def uploads_swept(_: World) -> list[Swap]:
     def hasty(*args: Any) -> dict[str, str]:
         found = states_of(*args)

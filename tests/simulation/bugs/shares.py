@@ -22,7 +22,7 @@ def rate_unbounded(_: World) -> list[Swap]:
     return [(web.live.shares.Rate, "take", lambda *_: None)]
 
 
-@bug("a site may declare as many artifacts as it likes and store none", shown_by=9)
+@bug("a site may declare as many artifacts as it likes and store none", shown_by=23)
 def unfinished_unbounded(_: World) -> list[Swap]:
     return [(domain.decisions.room, "_check_unfinished", lambda *_: None)]
 

@@ -143,7 +143,7 @@ def control_records_written_again(_: World) -> list[Swap]:
     return [(actors.streams, "_is_there", lambda *_: False)]
 
 
-@bug("jobs begin whatever the report says of their data", shown_by=99)
+@bug("jobs begin whatever the report says of their data", shown_by=19)
 def jobs_begin_without_their_data(_: World) -> list[Swap]:
     def hears(draft: Draft, report: sc.ReportStream) -> None:
         deployments.prepared(draft, msgspec.structs.replace(report, reason=""))
@@ -157,7 +157,7 @@ def announced_before_and_not_seen(_: World) -> list[Swap]:
     return [(deployments, "_check_first", lambda *_: None)]
 
 
-@bug("the newest data that are announced count, not the first", shown_by=11)
+@bug("the newest data that are announced count, not the first", shown_by=3)
 def newest_data_count(_: World) -> list[Swap]:
     def later(draft: Draft, source: sr.DataSource) -> None:
         arrived(draft, source)

@@ -63,7 +63,7 @@ def retention_believed(world: World) -> list[Swap]:
     return [(domain.decisions.messages, "forget_history", by_its_clock)]
 
 
-@bug("a deadline is passed without asking whether it is still the one", shown_by=21)
+@bug("a deadline is passed without asking whether it is still the one", shown_by=24)
 def stale_deadlines_passed(_: World) -> list[Swap]:
     decide = domain.decisions.seats.pass_deadline
 

@@ -29,7 +29,7 @@ def _cursor_believed(draft: Draft, command: c.QueueDeliveries) -> Decision:
     return _queue(draft, command)
 
 
-@bug("the decision does not look how far a stream was told, so that what two tickers found is told twice", shown_by=10)
+@bug("the decision does not look how far a stream was told, so that what two tickers found is told twice", shown_by=17)
 def cursor_not_looked_at(_: World) -> list[Swap]:
     return [(domain.decisions.webhooks, "queue_deliveries", _cursor_believed)]
 

@@ -44,7 +44,7 @@ def removed_before_its_evidence(_: World) -> list[Swap]:
     return [(storage.wanted, "wanted_of", as_if_kept)]
 
 
-@bug("another attempt follows, whatever the one before has failed of", shown_by=14)
+@bug("another attempt follows, whatever the one before has failed of", shown_by=30)
 def repeated_whatever_it_was(_: World) -> list[Swap]:
     return [(domain.decisions.workloads, "may_heal", lambda *_: True)]
 
@@ -88,7 +88,7 @@ def archived_projects_run_on(_: World) -> list[Swap]:
     return [(domain.decisions.projects, "shall_stop", lambda _draft, workload, _reason: workload)]
 
 
-@bug("places of archived projects stay", shown_by=14)
+@bug("places of archived projects stay", shown_by=22)
 def places_stay(_: World) -> list[Swap]:
     return [(storage.wanted.WantedWorkloads, "places_to_end", lambda *_: [])]
 
