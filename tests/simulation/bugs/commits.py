@@ -120,7 +120,7 @@ def drawn_ids_of_attempts(_: World) -> list[Swap]:
     return [(domain.decisions.runs, "next_attempt", _drawn)]
 
 
-@bug("a message is acknowledged before its command is decided", shown_by=2)
+@bug("a message is acknowledged before its command is decided", shown_by=3)
 def acknowledged_before_effect(_: World) -> list[Swap]:
     decide = DecidingThread._decide
 
@@ -137,7 +137,7 @@ def failed_retry_acknowledged(_: World) -> list[Swap]:
     return [(Delivery, "to_return", property(lambda _: False, lambda *_: None))]
 
 
-@bug("follow-ups are published before the commit", shown_by=14)
+@bug("follow-ups are published before the commit", shown_by=3)
 def published_before_commit(world: World) -> list[Swap]:
     def write(self: Transaction, changes: Changes) -> None:
         process = next(one for one in world.processes if one.database is self._database)
