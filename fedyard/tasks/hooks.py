@@ -27,7 +27,7 @@ from fedyard.tasks.frames import Frames
 from fedyard.tasks.kept import copy_to_work
 from fedyard.tasks.metrics import finite
 from fedyard.tasks.packed import Packed
-from fedyard.tasks.privacy import HIDDEN
+from fedyard.tasks.privacy import HIDDEN, Filter
 from fedyard.tasks.privacy.accounting import BudgetSpent, spent_with
 from fedyard.tasks.privacy.noise import filtered
 from fedyard.tasks.reasons import MAX_REASON, reason_of, text_of, trace_of
@@ -128,8 +128,8 @@ class Hooks:
         result = _result(task.train(context, model), job.hook)
         unclipped = None
         if job.filter is not None:
-            model = None if job.model is None else unpack(job.model.where, job.limit_bytes)  # as it came: see filtered
-            made = filtered(result.content, model, job.filter.privacy)
+            del model  # the task may have trained its arrays in place
+            made = filtered(result.content, self._measure(job, job.filter), job.filter.privacy)
             result, unclipped = Result(made.arrays, result.metrics), made.unclipped
         packed = self._packed(job, context, result)
         return jobs.Finished(
@@ -149,6 +149,13 @@ class Hooks:
         if task.alike and not (context.folder / MODEL_FORM).exists():
             keep_form(context.folder / MODEL_FORM, model)
         return model
+
+    @staticmethod
+    def _measure(job: jobs.Job, filter_: Filter) -> Content | None:
+        """The model that an update is measured from, read once more, as it came."""
+        if job.model is None or not filter_.privacy.from_model:
+            return None
+        return unpack(job.model.where, job.limit_bytes)
 
     def _aggregated(self, job: jobs.Job, context: Context, task: Task) -> jobs.Finished:
         """The model out of the updates that the task can use; it says of which it cannot, and is asked again."""
