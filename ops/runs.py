@@ -219,7 +219,8 @@ def _remedies(database: Database, waited_for: list[Id]) -> Iterator[str]:
 
 
 def _seat(seat: Seat, now: Micros) -> str:
-    return f"{seat.site_name}: {seat.state} since {ago(seat.state_at, now)}"
+    waits = f", waits for {seat.waits_for}" if seat.waits_for else ""
+    return f"{seat.site_name}: {seat.state} since {ago(seat.state_at, now)}{waits}"
 
 
 def _site(database: Database, ident: Id, now: Micros) -> str:

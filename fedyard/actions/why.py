@@ -9,8 +9,8 @@ import msgspec
 
 from fedyard.client.client import Client
 from fedyard.client.errors import Refused
-from fedyard.look.runs.words import headline, waits_sentence
-from fedyard.wire.answers import Event, Run
+from fedyard.look.runs.words import headline, own_word, waits_sentence
+from fedyard.wire.answers import Event, Run, Seat
 from fedyard.wire.causes import OUT_EVENTS, TASK_FAILED, Cause, first_cause, said_of
 from fedyard.wire.notebooks import escaped
 from fedyard.wire.plurals import counted
@@ -93,12 +93,15 @@ def why_lines(why: Why) -> Iterator[str]:
 
 
 def waiting_lines(run: Run, names: Mapping[str, str], site_id: str) -> dict[tuple[str, int, str], str]:
-    """Whom a live run waits for, and until when: by task, round and stage, so that it is told once of each."""
+    """Whom a live run waits for, and until when: by task, round and stage, with what sites wait for themselves, so that
+    it is told once of each."""
     whole = site_id == run.coordinator_site_id
     found = {}
     for one in waits_of(run, whole=whole):
         here = _waits(one, run, names)
-        found[here.task, here.round, here.stage] = " ".join([waits_sentence(one, run, names), *_until(here)])
+        found[here.task, here.round, f"{here.stage} {own_word(one.task)}"] = " ".join(
+            [waits_sentence(one, run, names), *_until(here)]
+        )
     return found
 
 
@@ -118,7 +121,7 @@ def _until(one: WaitsFor) -> list[str]:
 
 def _waits(one: Waits, run: Run, names: Mapping[str, str]) -> WaitsFor:
     here = one.round
-    sites = [(seat.site_id, names.get(seat.site_id, seat.site_id), seat.state) for seat in one.late]
+    sites = [(seat.site_id, names.get(seat.site_id, seat.site_id), _state(seat)) for seat in one.late]
     if one.coordinator:
         boss = run.coordinator_site_id
         sites = [(boss, names.get(boss, boss), "aggregating")]
@@ -132,6 +135,14 @@ def _waits(one: Waits, run: Run, names: Mapping[str, str]) -> WaitsFor:
         until=one.deadline,
         at_deadline=one.at_deadline,
     )
+
+
+def _state(seat: Seat) -> str:
+    """With what its site has it wait for."""
+    if not seat.waits_for:
+        return seat.state
+    until = "" if seat.waits_until is None else f" until {seat.waits_until.isoformat(timespec='seconds')}"
+    return f"{seat.state}, waits for {seat.waits_for}{until}"
 
 
 def _requests(client: Client, run: Run) -> int:

@@ -16,6 +16,7 @@ from fedyard.cli.shown_table import ShownTable
 from fedyard.client.client import MAX_LONG_POLL_S, Client
 from fedyard.look.runs.curves import measured_of
 from fedyard.look.runs.shown import unscored
+from fedyard.look.runs.words import code_lines
 from fedyard.wire.answers import Round, Run, Submission, TaskRun
 from fedyard.wire.scoring import OF_SCORES
 from fedyard.wire.shown import MAX_LINE, shown
@@ -87,7 +88,8 @@ def print_run(run: Run, why: Why, names: Mapping[str, str], console: Console) ->
     """The run as it is; above it what it waits for or why it has failed, below it what else went wrong."""
     _print([why.sentence], console)
     console.print(run_table(run, names))
-    _print([*_unscored(run, names), *_best(run)], console)
+    codes = [line for task in run.tasks for line in code_lines(task, names)]
+    _print([*_unscored(run, names), *_best(run), *codes], console)
     _print(why.lines, console)
 
 

@@ -130,6 +130,14 @@ def measures(
     return found
 
 
+def same_code(rule: str) -> list[str]:
+    """What a task asks of the code that its sites run. rule: its `code`."""
+    if rule == "any":
+        return []
+    which = "the first of them that is ready has" if rule == "same" else f"has the digest {rule}"
+    return [f"All sites run the code that {which}; a seat with other code fails."]
+
+
 def _end(measure: Measure) -> str:
     return "highest" if measure.mode == "max" else "lowest"
 

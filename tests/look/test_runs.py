@@ -10,13 +10,25 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
+from fedyard.look.contract import same_code
 from fedyard.look.runs.curves import MAX_LINES, Curve, charts_of, compared, metrics_csv, room
 from fedyard.look.runs.drawn import grid_drawn
 from fedyard.look.runs.grid import Cell, grid_of, stragglers
 from fedyard.look.runs.shown import SiteAbout, remedies, shown, unscored, whys_of
 from fedyard.look.runs.spans import Span, timeline_of
-from fedyard.look.runs.words import headline, told
-from fedyard.wire.answers import Contract, Round, Run, Seat, SiteScore, Submission, TaskRun, TaskSpec
+from fedyard.look.runs.words import code_lines, headline, told
+from fedyard.wire.answers import (
+    CodeUse,
+    Contract,
+    Round,
+    Run,
+    Seat,
+    SeatsWaiting,
+    SiteScore,
+    Submission,
+    TaskRun,
+    TaskSpec,
+)
 from fedyard.wire.waiting import waits_of
 
 BEGIN = datetime(2026, 3, 1, 8, 0, tzinfo=UTC)
@@ -362,6 +374,29 @@ def test_who_sees_its_own_seat_alone_is_told_nothing_of_others() -> None:
     assert waits.at_deadline == "unknown"
 
 
+def test_what_sites_wait_for_by_their_own_word_is_said_to_all() -> None:
+    mine = [seat("a", "preparing", waits_for="approval"), seat("b", "ready")]
+    waiting = [SeatsWaiting(waits_for="approval", count=1, until=at(90)), SeatsWaiting(waits_for="hours", count=2)]
+    run = run_of(task_of([round_of(1, "selecting")], mine, waiting=waiting))
+    for whole in (True, False):
+        assert headline(run, NAMES, whole=whole).endswith(
+            " 1 seat waits for a person at its site to approve. 2 seats wait for their sites' hours."
+        )
+    assert "hours" not in headline(run_of(task_of([round_of(1, "selecting")], mine)), NAMES)
+
+
+def test_sites_with_different_code_are_named_as_far_as_they_are_seen() -> None:
+    seats = [seat("a", "ready", code="ab"), seat("b", "ready", code="cd")]
+    codes = [CodeUse(code="ab", count=2), CodeUse(code="cd", count=1)]
+    assert code_lines(task_of([], seats, codes=codes), NAMES) == [
+        "train: sites run different code",
+        "  ab: 2 seats (Amsterdam)",
+        "  cd: 1 seat (Bergen)",
+    ]
+    assert code_lines(task_of([], [], codes=codes[:1]), NAMES) == ["train: 2 seats with the code ab"]
+    assert code_lines(task_of([], seats), NAMES) == []
+
+
 class Event(NamedTuple):
     kind: str
     site_id: str | None
@@ -435,3 +470,12 @@ def test_a_run_that_is_over_or_queued_waits_for_no_seat() -> None:
     assert waits_of(run_of(task_of([], [], state="waiting"), state="created")) == []
     (waits,) = waits_of(run_of(task_of([], [])))
     assert (waits.round, waits.since, waits.late) == (None, None, ())
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [("any", ""), ("same", "the first of them that is ready has;"), ("ab" * 32, f"digest {'ab' * 32};")],
+)
+def test_whether_all_run_the_same_code_is_said(rule: str, said: str) -> None:
+    assert said in " ".join(same_code(rule))
+    assert bool(same_code(rule)) == bool(said)

@@ -322,7 +322,8 @@ def _runs(scene: Filling, project: Id, coordinator: Subject, members: Sequence[S
     _round(scene, live, everybody, 1, task=2)
     hub.clock.sleep(MINUTE)
     for site in everybody:
-        hub.report(live, site, Report.READY, task=2)
+        hub.report(live, site, Report.READY, task=2, code=("cd" if site is west else "ab") * 32)
+    hub.report(live, east, Report.WAIT, task=2, waits_for="approval")
     for place, site in enumerate((coordinator, south, west)):
         hub.clock.sleep(MINUTE * (1 + place))
         metrics = {"loss": round(0.61 - 0.02 * place, 4), "auroc": round(0.83 + 0.01 * place, 4)}

@@ -335,6 +335,7 @@ def contracts_in_words(tasks: Sequence[TaskSpec], members: Members | None) -> li
         seats = None if members is None else seats_of(task, members)
         promised = contract.promises(task.contract, aggregate=task.aggregate, seats=seats)
         promised += contract.measures(task.contract, task.score_every, task.rounds, task.best, task.stop_early)
+        promised += contract.same_code(task.code)
         named.setdefault(tuple(promised), []).append(task.name)
     return [ContractShown(names, sentences) for sentences, names in named.items()]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from fedyard.wire.answers import Run
+from fedyard.wire.answers import CodeUse, Run, TaskRun
 from fedyard.wire.causes import Cause
 from fedyard.wire.plurals import counted
 from fedyard.wire.waiting import Waits, waits_of
@@ -41,7 +41,37 @@ def _ended(run: Run, cause: str) -> str:
 
 
 def waits_sentence(one: Waits, run: Run, names: Mapping[str, str]) -> str:
-    """Whom the round of an active task waits for."""
+    """Whom the round of an active task waits for, and what sites say that they wait for themselves."""
+    return " ".join(filter(None, [_waits_for(one, run, names), own_word(one.task)]))
+
+
+def own_word(task: TaskRun) -> str:
+    """What seats wait for by their sites' own word; empty if nothing."""
+    said = {
+        "approval": (
+            "seat waits for a person at its site to approve",
+            "seats wait for people at their sites to approve",
+        ),
+        "hours": ("seat waits for its site's hours", "seats wait for their sites' hours"),
+    }
+    return " ".join(f"{counted(each.count, *said[each.waits_for])}." for each in task.waiting if each.waits_for in said)
+
+
+def code_lines(task: TaskRun, names: Mapping[str, str]) -> list[str]:
+    """The code that sites run, by what they say of it: one line where it is the same, else one for each."""
+    if not task.codes:
+        return []
+    if len(task.codes) == 1:
+        return [f"{task.name}: {counted(task.codes[0].count, 'seat')} with the code {task.codes[0].code}"]
+    return [f"{task.name}: sites run different code", *(f"  {_code_line(task, one, names)}" for one in task.codes)]
+
+
+def _code_line(task: TaskRun, one: CodeUse, names: Mapping[str, str]) -> str:
+    who = sorted(names.get(seat.site_id, seat.site_id) for seat in task.seats if seat.code == one.code)
+    return f"{one.code}: {counted(one.count, 'seat')}{f' ({listed(who)})' if who else ''}"
+
+
+def _waits_for(one: Waits, run: Run, names: Mapping[str, str]) -> str:
     place = f"Round {max(1, one.task.round)} of {one.task.spec.rounds} of {one.task.name}"
     if one.round is None:
         return f"{place} is not opened yet."

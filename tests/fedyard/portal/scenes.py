@@ -111,9 +111,11 @@ TASK_RUN = a.TaskRun(
     state="active",
     spec=TASKS[1],
     round=2,
+    codes=[a.CodeUse(code="ab" * 32, count=2), a.CodeUse(code="cd" * 32, count=1)],
+    waiting=[a.SeatsWaiting(waits_for="hours", count=1, until=ago(-30))],
     seats=[
-        a.Seat(site_id=NORTH, round=2, state="submitted", report_seq=3),
-        a.Seat(site_id=EAST, round=2, state="training", report_seq=2),
+        a.Seat(site_id=NORTH, round=2, state="submitted", report_seq=3, code="ab" * 32),
+        a.Seat(site_id=EAST, round=2, state="training", report_seq=2, code="cd" * 32, waits_for="hours"),
         a.Seat(site_id=SOUTH, round=1, state="failed", report_seq=2, reason=f"no such file {EVIL}"),
     ],
     rounds=ROUNDS,
