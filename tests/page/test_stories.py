@@ -331,7 +331,7 @@ def _run(scene: Scene) -> dict[str, str]:
 
 def _report(scene: Scene) -> None:
     """What the live run waits for: the update of its last site."""
-    body = {"event": "submit", "seq": 4, "round": 2, "update": "AAAA", "metrics": {"loss": 0.57, "auroc": 0.86}}
+    body = {"event": "submit", "seq": 5, "round": 2, "update": "AAAA", "metrics": {"loss": 0.57, "auroc": 0.86}}
     _as_site(scene, "east", "PUT", f"/v1/runs/{scene.names['run']}/tasks/2/seats/{{site}}", body)
 
 
