@@ -611,3 +611,61 @@ def test_people_are_told_what_of_a_task_has_changed(site) -> None:
     here.call(run_id=NEXT, spec=msgspec.structs.replace(SPEC, parameters={"epochs": 2}))
     (facts,) = (facts for what, facts in here.told if what == "task changed")
     assert facts["detail"] == "parameters.epochs: 2, was 1"
+
+
+# What hooks keep
+
+
+class Keeper(Task):
+    """Its hooks add a letter to what they keep; what they found is noted."""
+
+    def call(self, job: jobs.Job, unwanted: Callable[[], bool], logged: Callable[[str], None]) -> jobs.Finished | None:
+        file = Path(job.keep) / "letters"
+        self.found = file.read_text() if file.exists() else ""
+        file.write_text(self.found + "x")
+        return super().call(job, unwanted, logged)
+
+
+def keeping(here: Site) -> Keeper:
+    here.task.__class__ = Keeper
+    assert isinstance(here.task, Keeper)
+    here.task.said = jobs.Finished(packed=jobs.Packed(b"update"))
+    return here.task
+
+
+def test_what_a_hook_keeps_counts_in_the_transaction_that_keeps_its_update(site) -> None:
+    here = site("")
+    task = keeping(here)
+    for _ in range(2):  # its result was not kept, as of a coordinator with too few updates
+        finished = here.call()
+        assert task.found == ""
+    here.hooks.keep_made(entry(), finished, digests=None)
+    here.call(seq=2, number=2)
+    assert task.found == "x"
+    again = site("")  # the agent was killed before that update was kept
+    task = keeping(again)
+    finished = again.call(seq=2, number=2)
+    assert task.found == "x"
+    again.hooks.keep_made(entry(seq=2, number=2), finished, digests=None)
+    again.call(seq=3, run_id=NEXT)
+    assert task.found == "xx"
+    again.steps.forget_run(NEXT)
+    assert len(list((again.folder.path / "kept" / PROJECT / "train").iterdir())) == 2
+
+
+def test_what_may_not_leave_is_not_kept_either(site) -> None:
+    here = site("[project.hearts]\nmax_update_bytes = 3\n")
+    task = keeping(here)
+    assert here.call().error.startswith("policy_")
+    task.said = jobs.Finished(packed=jobs.Packed(b"abc"))
+    here.hooks.keep_made(entry(), here.call(), digests=None)
+    assert task.found == ""
+    task.said = jobs.Finished(error="train: no")
+    here.call(seq=2)
+    assert task.found == "x"
+    task.said = jobs.Finished(metrics={"m": 1.0})  # a hook without a result
+    for _ in range(2):
+        here.call("score", seq=3)
+        assert task.found == "x"
+    here.call("score", seq=4)
+    assert task.found == "xx"
