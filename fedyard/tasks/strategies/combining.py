@@ -95,6 +95,10 @@ def is_float(array: Array) -> bool:
     return array.dtype.kind in "fc" or is_bfloat16(array.dtype)
 
 
+def is_double(array: Array) -> bool:
+    return array.dtype.kind == "f" and array.dtype.itemsize >= 8
+
+
 def is_combined(array: Array) -> bool:
     """Floats and counters; the rest has to be equal at all sites."""
     return is_float(array) or (array.ndim == 0 and array.dtype.kind in "iu")
@@ -115,7 +119,7 @@ def digest_of(arrays: Mapping[str, Array], names: Sequence[str]) -> str:
     """Of the values under these names, in double precision and thus however their bytes are ordered."""
     digest = hashlib.sha256()
     for name in sorted(names):
-        values = np.ascontiguousarray(wide(arrays[name]))
+        values = np.ascontiguousarray(wide(np.asarray(arrays[name])))
         digest.update(f"{len(name)} {name} {values.shape} {values.dtype.kind}".encode())
         digest.update(values.tobytes())
     return digest.hexdigest()

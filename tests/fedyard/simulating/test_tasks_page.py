@@ -58,6 +58,16 @@ def test_its_tasks_learn(tmp_path) -> None:
             assert made.metrics["accuracy"] > 0.8, file
 
 
+def test_a_run_that_goes_on_with_a_model_goes_on_with_its_moments(tmp_path) -> None:
+    with folder(tmp_path):
+        sites = [f"data/{name}.csv" for name in ("north", "east", "south")]
+        whole = fedyard.simulate("dose.py", sites, rounds=4).model
+        half = fedyard.simulate("dose.py", sites, rounds=2, folder="kept").model
+        rest = fedyard.simulate("dose.py", sites, rounds=2, folder="kept", first_model=half).model
+        anew = fedyard.simulate("dose.py", sites, rounds=2, first_model=half).model
+    assert rest["weights"].tolist() == whole["weights"].tolist() != anew["weights"].tolist()
+
+
 def test_a_head_stays_at_its_site_and_is_there_in_the_next_run(tmp_path) -> None:
     """Three sites whose rows lie on lines of one slope and of intercepts of their own."""
     ages = np.linspace(20, 80, 30)
