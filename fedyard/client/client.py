@@ -30,11 +30,14 @@ class Client(Calls):
     def organisations(self) -> list[a.Organisation]:
         return Listed(self.every("/v1/organisations", {}, a.Organisation))
 
-    def create_enrolment(self, organisation_id: str, note: str = "", *, key: str | None = None) -> a.Created:
-        """A one-time token for a new site, drawn by the hub: an admin's call."""
-        return self.write(
-            "POST", "/v1/enrolments", {"organisation_id": organisation_id, "note": note}, a.Created, key=key
-        )
+    def create_enrolment(
+        self, organisation_id: str, note: str = "", *, expires_in_s: float | None = None, key: str | None = None
+    ) -> a.Created:
+        """A one-time token for a new site, drawn by the hub, good for a day if nothing is said: an admin's call."""
+        body: dict[str, object] = {"organisation_id": organisation_id, "note": note}
+        if expires_in_s is not None:
+            body["expires_in_s"] = expires_in_s
+        return self.write("POST", "/v1/enrolments", body, a.Created, key=key)
 
     def enrol(
         self, name: str, identity_key: str, proof: str, token_sha256: str, description: str, *, key: str
@@ -57,8 +60,11 @@ class Client(Calls):
         path = f"/v1/sites/{_part(site_id)}/heartbeat"
         return self.decoded(self.call("PUT", path, body=b"{}", give_up_s=5.0)[1], a.Beat).heartbeat_every_s
 
-    def sites(self, *, project_id: str | None = None) -> list[a.Site]:
-        return Listed(self.every("/v1/sites", {"project": project_id}, a.Site))
+    def sites(
+        self, *, project_id: str | None = None, organisation_id: str | None = None, state: str | None = None
+    ) -> list[a.Site]:
+        query = {"project": project_id, "organisation": organisation_id, "state": state}
+        return Listed(self.every("/v1/sites", query, a.Site))
 
     # projects
 
@@ -74,6 +80,7 @@ class Client(Calls):
         sealed: w.Sealed = "required",
         infrastructure: Mapping[str, object] | None = None,
         coordinator_site_id: str | None = None,
+        max_live_runs: int | None = None,
         key: str | None = None,
     ) -> str:
         """The new project's id; the calling site is its coordinator, or the one that an account names.
@@ -90,6 +97,7 @@ class Client(Calls):
             "sealed": sealed,
             "infrastructure": infrastructure,
             **({} if coordinator_site_id is None else {"coordinator_site_id": coordinator_site_id}),
+            **({} if max_live_runs is None else {"max_live_runs": max_live_runs}),
         }
         return self.write("POST", "/v1/projects", body, a.Created, key=key).id
 
@@ -105,6 +113,7 @@ class Client(Calls):
         joining: w.Joining | None = None,
         sealed: w.Sealed | None = None,
         infrastructure: Mapping[str, object] | None = None,
+        max_live_runs: int | None = None,
         key: str | None = None,
     ) -> None:
         """What is None stays. Other tasks hold from the next run on."""
@@ -117,12 +126,17 @@ class Client(Calls):
             "joining": joining,
             "sealed": sealed,
             "infrastructure": infrastructure,
+            "max_live_runs": max_live_runs,
         }
         said = {name: value for name, value in body.items() if value is not None}
         self.write("PATCH", f"/v1/projects/{_part(project_id)}", said, dict, key=key)
 
-    def projects(self, *, name: str | None = None, member: str | None = None) -> Sequence[a.Project]:
-        return Listed(self.every("/v1/projects", {"name": name, "member": member}, a.Project))
+    def projects(
+        self, *, name: str | None = None, member: str | None = None, coordinator: str | None = None
+    ) -> Sequence[a.Project]:
+        """member, coordinator: ids of sites."""
+        query = {"name": name, "member": member, "coordinator": coordinator}
+        return Listed(self.every("/v1/projects", query, a.Project))
 
     def project(self, project_id: str) -> a.Project:
         return self.read(f"/v1/projects/{_part(project_id)}", a.Project)
@@ -131,8 +145,8 @@ class Client(Calls):
         """The project's tasks with every field that the hub shows, also those that a site does not look at."""
         return self.read(f"/v1/projects/{_part(project_id)}", a.WrittenTasks).tasks
 
-    def members(self, project_id: str) -> list[a.Membership]:
-        return Listed(self.every(f"/v1/projects/{_part(project_id)}/members", {}, a.Membership))
+    def members(self, project_id: str, *, state: str | None = None) -> list[a.Membership]:
+        return Listed(self.every(f"/v1/projects/{_part(project_id)}/members", {"state": state}, a.Membership))
 
     def put_member(self, project_id: str, site_id: str, notes: str = "", *, key: str | None = None) -> a.Membership:
         """As the site: join or accept. As the coordinator: invite or approve."""
@@ -204,8 +218,11 @@ class Client(Calls):
         body: dict[str, object] = {"queue": queue, **{name: value for name, value in said.items() if value is not None}}
         return self.write("POST", f"/v1/projects/{_part(project_id)}/runs", body, a.StartedRun, key=key)
 
-    def runs(self, *, project_id: str | None = None, state: str | None = None) -> Sequence[a.Run]:
-        return Listed(self.every("/v1/runs", {"project": project_id, "state": state}, a.Run))
+    def runs(
+        self, *, project_id: str | None = None, state: str | None = None, site_id: str | None = None
+    ) -> Sequence[a.Run]:
+        """site_id: of a site that has a seat in them, or had one."""
+        return Listed(self.every("/v1/runs", {"project": project_id, "state": state, "site": site_id}, a.Run))
 
     def run(self, run_id: str, *, after: int | None = None, wait: int = 0) -> a.Run:
         """The run; with `after`, as soon as its version is above that, or as it is after `wait` seconds."""

@@ -67,8 +67,12 @@ class Client(Asking):
 
     # projects
 
-    def projects(self, *, name: str | None = None, member: str | None = None) -> Listed[Project]:
-        return Listed(bound(Project, one, self) for one in super().projects(name=name, member=member))
+    def projects(
+        self, *, name: str | None = None, member: str | None = None, coordinator: str | None = None
+    ) -> Listed[Project]:
+        """member, coordinator: ids of sites."""
+        found = super().projects(name=name, member=member, coordinator=coordinator)
+        return Listed(bound(Project, one, self) for one in found)
 
     def project(self, project_id: str) -> Project:
         """By its id, or by its name. Raises `UsageError` if there is none, `NotChosen` if there are several."""
@@ -87,6 +91,7 @@ class Client(Asking):
         sealed: w.Sealed = "required",
         infrastructure: Mapping[str, object] | None = None,
         coordinator_site_id: str | None = None,
+        max_live_runs: int | None = None,
         key: str | None = None,
     ) -> str:
         """The new project's id. With a folder its site coordinates it, and its agent holds the hub to these tasks;
@@ -98,6 +103,7 @@ class Client(Asking):
             "joining": joining,
             "sealed": sealed,
             "infrastructure": infrastructure,
+            "max_live_runs": max_live_runs,
             "key": key,
         }
         if self.folder is not None and coordinator_site_id in (None, self.folder.site_id()):
@@ -161,8 +167,12 @@ class Client(Asking):
 
     # runs
 
-    def runs(self, *, project_id: str | None = None, state: str | None = None) -> Listed[Run]:
-        return Listed(bound(Run, one, self) for one in super().runs(project_id=project_id, state=state))
+    def runs(
+        self, *, project_id: str | None = None, state: str | None = None, site_id: str | None = None
+    ) -> Listed[Run]:
+        """site_id: of a site that has a seat in them, or had one."""
+        found = super().runs(project_id=project_id, state=state, site_id=site_id)
+        return Listed(bound(Run, one, self) for one in found)
 
     def run(self, run_id: str, *, after: int | None = None, wait: int = 0) -> Run:
         """By its id, by how that begins, or as PROJECT/NUMBER. after, wait: as soon as its version is above that, or as

@@ -119,6 +119,7 @@ class Project(a.Project, frozen=True, kw_only=True, dict=True):
         joining: w.Joining | None = None,
         sealed: w.Sealed | None = None,
         infrastructure: Mapping[str, object] | None = None,
+        max_live_runs: int | None = None,
     ) -> Project:
         """Change what it says of itself; it as it is then. What is None stays. Its tasks hold from the next run on.
 
@@ -134,6 +135,7 @@ class Project(a.Project, frozen=True, kw_only=True, dict=True):
             "joining": joining,
             "sealed": sealed,
             "infrastructure": infrastructure,
+            "max_live_runs": max_live_runs,
         }
         asking = client_of(self)
         if parameters is None and rounds is None and tasks is None:

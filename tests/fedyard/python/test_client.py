@@ -132,9 +132,21 @@ def test_a_run_with_something_of_its_own_beside_the_first(scene: Scene) -> None:
     assert [*compared.frame().columns] == ["", "run 1", f"run {anew.number}"]
     again = anew.restart("start", model_version=scene.project.model(1).version).wait(60)
     assert (again.number, again.attempt, again.state) == (anew.number, 2, "succeeded")
-    changed = scene.project.change(parameters={"train": {"rate": 0.125}}, description="with less")
+    changed = scene.project.change(parameters={"train": {"rate": 0.125}}, description="with less", max_live_runs=2)
     assert (changed.tasks[0].parameters, changed.description) == ({"rate": 0.125}, "with less")
     assert changed.start().wait(60).state == "succeeded"
+
+
+def test_lists_are_narrowed_down(scene: Scene) -> None:
+    north, east = (site.site_id for site in scene.sites)
+    client = scene.client
+    assert [one.id for one in client.projects(coordinator=north)] == [scene.project.id]
+    assert client.projects(coordinator=east) == []
+    assert scene.run.id in {one.id for one in client.runs(site_id=east, project_id=scene.project.id)}
+    assert [one.site_id for one in client.members(scene.project.id, state="active")] == [north, east]
+    assert client.members(scene.project.id, state="requested") == []
+    assert {north, east} <= {one.id for one in client.sites(organisation_id=client.me().organisation_id)}
+    assert client.sites(state="retired", project_id=scene.project.id) == []
 
 
 def test_waiting_has_an_end(scene: Scene) -> None:
