@@ -6,8 +6,7 @@ The hub is between: a wire turns good entries into nasty ones.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from fedyard.agent.agent import ends_agent
 from fedyard.client.errors import Refused, Unavailable
 from fedyard.sealed.errors import SealError
 from fedyard.wire.answers import Problem
-from tests.fedyard.world import World, project_of, wire_to
+from tests.fedyard.world import Wire, World, project_of, wire_to
 from tests.liar.agents import AgentThread
 
 Json = dict[str, Any]
@@ -65,25 +64,34 @@ def turned(kind: str, change: Change) -> Callable[[str, str, bytes], bytes]:
     return rewrite
 
 
-@pytest.mark.parametrize("which", NASTY)
-def test_an_odd_entry_fails_a_seat_and_ends_no_agent(world: World, tmp_path: Path, which: str) -> None:
-    kind, change = NASTY[which]
+@pytest.fixture(scope="module")
+def two(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Wire, list[AgentThread]]]:
+    """What comes to the first of two agents, and both, who go through all that is odd."""
+    folder = tmp_path_factory.mktemp("odd")
     with wire_to(world.hub) as wire:
-        sites = [*world.sites(tmp_path, "north", hub=wire.url), *world.sites(tmp_path, "east")]
+        sites = [*world.sites(folder, "north", hub=wire.url), *world.sites(folder, "east")]
         agents = [AgentThread(site).start() for site in sites]
         try:
-            select_s = 4 if which in SILENT else 20
-            project = project_of(sites, rounds=1, contract={"aggregate_within_s": 20, "select_within_s": select_s})
-            wire.rewrite = turned(kind, change)
-            run = project.finished(project.start())
-            told = [str(e) for e in project.coordinator.events(run.id) if e.kind in ("seat_failed", "round_failed")]
-            assert run.state == "succeeded" if which in HARMLESS else told
-            wire.rewrite = lambda _method, _path, content: content
-            assert project.finished(project.start()).state == "succeeded"
-            assert [agent.failure for agent in agents] == [None, None]
+            yield wire, agents
         finally:
             for agent in agents:
                 agent.stop()
+
+
+@pytest.mark.parametrize("which", NASTY)
+def test_an_odd_entry_fails_a_seat_and_ends_no_agent(two: tuple[Wire, list[AgentThread]], which: str) -> None:
+    kind, change = NASTY[which]
+    wire, agents = two
+    select_s = 4 if which in SILENT else 20
+    contract = {"aggregate_within_s": 20, "select_within_s": select_s}
+    project = project_of([agent.site for agent in agents], rounds=1, contract=contract, called=f"odd: {which}")
+    wire.rewrite = turned(kind, change)
+    run = project.finished(project.start())
+    told = [str(e) for e in project.coordinator.events(run.id) if e.kind in ("seat_failed", "round_failed")]
+    assert run.state == "succeeded" if which in HARMLESS else told
+    wire.rewrite = lambda _method, _path, content: content
+    assert project.finished(project.start()).state == "succeeded"
+    assert [agent.failure for agent in agents] == [None, None]
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,8 @@ class Project:
 def project_of(
     sites: list[SiteProcess], *, model: str = "Gated", rounds: int = 2, sealed: str = "required", **options: Any
 ) -> Project:
-    """Every site a member of a new project with one task."""
+    """Every site a member of a new project with one task. called: for sites that have had one already."""
+    name = options.pop("called", f"project of {sites[0].name}")
     contract = {"select_within_s": 60, "train_within_s": 60, "aggregate_within_s": 60, **options.pop("contract", {})}
     task = {
         "name": "train",
@@ -198,7 +199,7 @@ def project_of(
         "contract": contract,
         **options,
     }
-    made = sites[0].client.create_project(f"project of {sites[0].name}", [task], joining="open", sealed=sealed)
+    made = sites[0].client.create_project(name, [task], joining="open", sealed=sealed)
     for site in sites:
         site.join(made)
     return Project(sites, made)

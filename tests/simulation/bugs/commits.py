@@ -49,12 +49,12 @@ _write = Transaction.write
 _UNLOCKED: list[Swap] = [(Transaction, "_begin", _begin_unlocked), (Transaction, "write", _write_at_the_end)]
 
 
-@bug("no lock: two deciders decide on what the other is changing", shown_by=15)
+@bug("no lock: two deciders decide on what the other is changing", shown_by=2)
 def no_deciding_lock(_: World) -> list[Swap]:
     return _UNLOCKED
 
 
-@bug("no lock, and an event may be overwritten", shown_by=15)
+@bug("no lock, and an event may be overwritten", shown_by=2)
 def no_deciding_lock_and_events_overwritten(_: World) -> list[Swap]:
     clash = " ON CONFLICT (stream_id, seq) DO UPDATE SET hash = EXCLUDED.hash"
     return [*_UNLOCKED, (storage.store._SQLITE, r.Event, storage.store._SQLITE[r.Event] + clash)]

@@ -54,7 +54,7 @@ def orphans_never_swept(_: World) -> list[Swap]:
     return [(fedyard.cluster.plan, "ORPHAN_AGE_S", float("inf"))]
 
 
-@bug("a workload counts as gone as soon as its end was asked for", shown_by=14)
+@bug("a workload counts as gone as soon as its end was asked for", shown_by=3)
 def gone_when_asked(_: World) -> list[Swap]:
     def hasty(cluster: Cluster, which: AttemptId, *, grace_s: float) -> bool:
         ended(cluster, which, grace_s=grace_s)
