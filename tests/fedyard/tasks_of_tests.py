@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from fedyard.tasks import Context, Result, Stopped, Task, TaskError, Unusable
+from fedyard.tasks import Context, Result, Stopped, Task, TaskError, Unusable, Update
+from fedyard.tasks.strategies import FedAdam
 
 
 def _here() -> Path:
@@ -85,6 +87,17 @@ class Doubling(Gated):
         start = 0.0 if context.model is None else float(context.model["total"][0])  # type: ignore[index, call-overload]
         mean = super().aggregate(context, updates)
         return Result({"total": start + 2 * (mean.content["total"] - start)}, mean.metrics)  # type: ignore[call-overload, index, operator]
+
+
+class Stepping(Gated):
+    """Its coordinator takes adaptive steps, and waits when it has kept their moments."""
+
+    strategy = FedAdam(0.5)
+
+    def aggregate(self, context: Context, updates: Sequence[Update]) -> Result:
+        result = self.strategy.aggregate(context, updates)
+        self._gate(context, "aggregate")
+        return result
 
 
 class Stubborn(Gated):

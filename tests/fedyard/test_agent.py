@@ -171,6 +171,32 @@ def test_a_coordinator_killed_while_aggregating_comes_back(sites) -> None:
     trained(project, run_id)
 
 
+def test_a_strategy_goes_on_where_it_was_after_its_coordinator_was_killed(sites) -> None:
+    project = project_of(sites, rounds=4, who="participants", model=f"{TASKS}:Stepping")
+    north, east, _ = sites
+    north.hold("aggregate")
+    run_id = project.start()
+    until(lambda: "aggregate 1" in north.calls())
+    for number in (2, 3):
+        east.hold("train")
+        north.release("aggregate")
+        until(lambda number=number: f"train {number}" in east.calls())
+        north.hold("aggregate")
+        east.release("train")
+        until(lambda number=number: f"aggregate {number}" in north.calls())
+    north.kill()
+    north.release("aggregate")
+    north.start()
+    run = project.finished(run_id)
+    x, m, v = 1.0, 0.0, 1e-6  # round 1 has no model to step from; then every site goes one further
+    for _ in range(3):
+        m, v = 0.9 * m + 0.1, 0.99 * v + 0.01
+        x += 0.5 * m / (v**0.5 + 1e-3)
+    assert run.state == "succeeded"
+    assert north.calls().count("aggregate 3") == 2
+    assert model_of(project, run) == pytest.approx(x, rel=1e-12)
+
+
 def test_a_coordinator_that_was_away_finds_every_update(sites) -> None:
     """It dies before the updates come, so that they wait for it at the hub."""
     project = project_of(sites)
