@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from fedyard.actions.site import UsageError
-from fedyard.agent.policy import ProjectPolicy, differences, policy_of
+from fedyard.agent.policy import EVERY_PROJECT, ProjectPolicy, differences, policy_of
 from fedyard.agent.site import Folder
 from fedyard.agent.state import Approval, State
 
@@ -74,6 +74,16 @@ def _waits(state: State, asked: Approval, project: str) -> Waits:
         task=msgspec.Raw(asked.task_json),
         changes=[] if before is None else differences(before.task_json, asked.task_json),
     )
+
+
+def lines_of(policy: ProjectPolicy) -> list[str]:
+    """What a section says that is not so for every project, as it would stand in site.toml."""
+    said = msgspec.to_builtins(policy)
+    return [
+        f"{name} = {msgspec.json.encode(value).decode()}"
+        for name, value in said.items()
+        if value is not None and value != getattr(EVERY_PROJECT, name)
+    ]
 
 
 def answer(state: State, run: str, word: Literal["approved", "refused"], now: int, reason: str = "") -> list[Approval]:

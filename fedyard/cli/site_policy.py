@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import click
-import msgspec
 
-from fedyard.actions.policy import answer, in_effect
-from fedyard.agent.policy import EVERY_PROJECT
+from fedyard.actions.policy import answer, in_effect, lines_of
 from fedyard.agent.site import Folder, SiteError
 from fedyard.agent.state import State
 from fedyard.cli.common import time_of
@@ -39,10 +37,8 @@ def policy(folder: Folder, as_json: bool) -> None:
         return
     for one in found.projects:
         print(f"{one.name} ({one.project_id}): {one.began} runs began within 24 hours")
-        said = msgspec.to_builtins(one.policy)
-        for name, value in said.items():
-            if value is not None and value != getattr(EVERY_PROJECT, name):
-                print(f"  {name} = {msgspec.json.encode(value).decode()}")
+        for line in lines_of(one.policy):
+            print(f"  {line}")
     if not found.projects:
         print("no project is served here")
     for wait in found.waiting:

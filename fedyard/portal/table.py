@@ -61,6 +61,8 @@ FORMS: Sequence[Takes] = (
     Takes("/projects/<uuid:project_id>/decline", projects.decline, projects.show),
     Takes("/projects/<uuid:project_id>/tasks", projects.accept_tasks, projects.show),
     Takes("/projects/<uuid:project_id>/start", projects.start, projects.show, file=True),
+    Takes("/policy/approve", policy.approve, policy.show),
+    Takes("/policy/refuse", policy.refuse, policy.show),
     Takes("/runs/<uuid:run_id>/stop", runs.stop, runs.show),
     Takes("/runs/<uuid:run_id>/restart", runs.restart, runs.show),
     Takes("/runs/<uuid:run_id>/accept", runs.accept, runs.show),

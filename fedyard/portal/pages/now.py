@@ -195,6 +195,11 @@ def key_needs(epochs: Sequence[Epoch], at: int, *, lives: bool) -> list[Need]:
 
 def _memory_needs(state: State) -> list[Need]:
     needs = []
+    if waiting := state.approvals.waiting():
+        which = counted(len(waiting), "task waits", "tasks wait")
+        needs.append(
+            Need("waits", f"{which} for a person of this site to approve", "/policy#waiting", "Look, then answer")
+        )
     if missing := state.receipts.missing_receipts():
         which = counted(len(missing), "update of this site is", "updates of this site are")
         needs.append(Need("bad", f"{which} missing in the model of their round", "/left#missing", "Which"))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from fedyard.actions.policy import MAX_REASON, Effect, answer, in_effect, lines_of
 from fedyard.actions.privacy import Budget, budgets
 from fedyard.agent.cluster import ALL, ClusterSettings
 from fedyard.agent.consents import UNKNOWN, Consent
@@ -12,7 +14,8 @@ from fedyard.agent.policy import ALL_OTHERS, ProjectPolicy
 from fedyard.agent.site import Settings
 from fedyard.client.errors import Unreachable
 from fedyard.client.routes import STRAIGHT, routes_of
-from fedyard.portal.desk import Answer, Page, Visit
+from fedyard.look.forms import Form
+from fedyard.portal.desk import Answer, Done, Page, Visit, Wrong
 from fedyard.tasks.confined import Confine
 from fedyard.tasks.confined.entering import held
 from fedyard.wire.plurals import counted
@@ -31,7 +34,34 @@ def show(visit: Visit) -> Answer:
     desk = visit.desk
     spent = budgets(desk.folder, desk.state())
     sections = in_words(desk.settings(), list(desk.consents().values()), spent, held().lacks)
-    return Page("policy.html", {"sections": sections, "file": str(desk.folder.path / "site.toml")})
+    effect = in_effect(desk.folder, desk.state(), desk.now())
+    return shown(sections, effect, str(desk.folder.path / "site.toml"), visit.form)
+
+
+def shown(sections: Sequence[Section], effect: Effect, file: str, form: Form | None = None) -> Page:
+    """effect: what holds for each project, and what waits for a person. form: a refusal that was not taken."""
+    projects = [(one, lines_of(one.policy)) for one in effect.projects]
+    waiting = [(one, bytes(one.task).decode()) for one in effect.waiting]
+    facts = {"sections": sections, "file": file, "projects": projects, "waiting": waiting, "form": form}
+    return Page("policy.html", facts)
+
+
+def approve(visit: Visit) -> Answer:
+    """As `fedyard site approve`."""
+    return _answered(visit, "approved")
+
+
+def refuse(visit: Visit) -> Answer:
+    """As `fedyard site refuse`."""
+    reason = visit.form.value("reason").strip()
+    if len(reason) > MAX_REASON or not reason.isprintable():
+        raise Wrong("reason", f"one line of {MAX_REASON} characters at most")
+    return _answered(visit, "refused", reason)
+
+
+def _answered(visit: Visit, word: Literal["approved", "refused"], reason: str = "") -> Answer:
+    done = answer(visit.desk.state(), visit.form.value("run"), word, visit.desk.now(), reason)
+    return Done("/policy", " ".join(f"Task {one.name} of run {one.run_id} is {word}." for one in done))
 
 
 def in_words(
@@ -89,7 +119,7 @@ def _leaves(settings: Settings) -> list[str]:
     said = [
         "Updates, models, messages and logs leave sealed to whom they are for; the hub cannot read them.",
         "Metrics, states and reasons go to the hub, which reads them.",
-        "What [project.NAME] says stands before this: fedyard site policy shows it.",
+        "What [project.NAME] says stands before this: below it is shown for each project.",
     ]
     asked = _named(name for name, one in settings.project.items() if one.ask != "never")
     said.append(

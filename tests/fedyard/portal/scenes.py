@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from fedyard.actions.policy import Effect, InEffect, Waits
 from fedyard.actions.privacy import Budget
 from fedyard.agent.consents import Consent
 from fedyard.agent.health import Health, Line
@@ -343,15 +344,27 @@ SPENT = [
     Budget("p3", "", 4, 0, 1.5, 1e-6, None, None, None, None),
 ]
 
+EFFECT = Effect(
+    [
+        InEffect(PROJECT, EVIL, 1, ProjectPolicy(min_rows=100, allow=[EVIL], ask="runs")),
+        InEffect(RUN, "lungs", 0, ProjectPolicy()),
+    ],
+    [
+        Waits(
+            RUN, PROJECT, EVIL, 1, "train", "ab" * 32, NOW, NOW, msgspec.Raw(b'{"name":"train"}'), [f"model: {EVIL}"]
+        ),
+        Waits(RUN, PROJECT, "", 2, "score", "", NOW, 0, msgspec.Raw(b"{}"), []),
+    ],
+)
+
 PAGES: Mapping[str, Page] = {
     "now": Page("now.html", {"site_now": BUSY_NOW}),
     "now-empty": Page("now.html", {"site_now": EMPTY_NOW}),
     "left": Page("left.html", {"left": BUSY_LEFT, "kinds": left.KINDS}),
     "left-empty": Page("left.html", {"left": left.Left([], [], [], [], {}, {}), "kinds": left.KINDS}),
-    "policy": Page("policy.html", {"sections": policy.in_words(SETTINGS, [CONSENT]), "file": "/sites/north/site.toml"}),
-    "policy-noise": Page(
-        "policy.html",
-        {"sections": policy.in_words(NOISY, [CONSENT], SPENT, "no Landlock"), "file": "/sites/north/site.toml"},
+    "policy": policy.shown(policy.in_words(SETTINGS, [CONSENT]), EFFECT, "/sites/north/site.toml"),
+    "policy-noise": policy.shown(
+        policy.in_words(NOISY, [CONSENT], SPENT, "no Landlock"), Effect([], []), "/sites/north/site.toml"
     ),
     "agent": Page("agent.html", {"agent": AGENT}),
     "agent-never": Page("agent.html", {"agent": NEVER}),

@@ -15,6 +15,7 @@ import pytest
 
 from fedyard.actions.projects import remember
 from fedyard.agent.site import Folder
+from fedyard.agent.state import Approval, State
 from fedyard.clock import micros_now
 from fedyard.look.forms import Form
 from fedyard.portal.desk import Desk, Visit
@@ -398,6 +399,44 @@ def test_without_the_hub_a_page_shows_what_is_in_the_house(sites, tmp_path) -> N
         assert (nowhere.status_code, "cannot be reached" in nowhere.text) == (503, True)
         rotated = alone.post("/keys/rotate", {})
         assert (rotated.status_code, "cannot be reached" in rotated.text) == (503, True)
+
+
+def test_runs_that_wait_for_a_person_are_shown_and_answered(sites, tmp_path) -> None:
+    folder = Folder(tmp_path / "copy")
+    folder.path.mkdir()
+    for name in ("site.toml", "token", "identity.key", "site.id", "pins.json", "consents.json"):
+        (folder.path / name).write_bytes((sites[0].path / name).read_bytes())
+    state = State(folder.path / "state.sqlite")
+    runs = [f"{digit}aaaaaaa-0000-4000-8000-000000000000" for digit in "12"]
+    for run in runs:
+        waiting = Approval(
+            project_id="p",
+            run_id=run,
+            task_seq=1,
+            name="train",
+            digest="d",
+            code="ab" * 32,
+            task_json=b'{"model":"m"}',
+            number=1,
+            attempt=1,
+            asked_at=1,
+            until=0,
+            state="waiting",
+        )
+        state.approvals.ask(waiting)
+    with browsing(folder, give_up_s=0.05) as alone:
+        shown = said(alone.text("/policy"))
+        assert all(text in shown for text in (*runs, "ab" * 32, '{"model":"m"}'))
+        wrong = alone.post("/policy/refuse", {"run": runs[1], "reason": "x" * 201})
+        assert (wrong.status_code, "one line of 200 characters" in wrong.text) == (422, True)
+        assert alone.done("/policy/approve", run=runs[0]) == "/policy"
+        assert alone.done("/policy/refuse", run=runs[1], reason="not now") == "/policy"
+        assert alone.post("/policy/approve", {"run": runs[1]}).status_code == 409
+        assert "Waits for a person here" not in said(alone.text("/policy"))
+    answered = [(one.run_id, one.state) for one in state.approvals.latest(9)]
+    assert answered == [(runs[1], "refused"), (runs[0], "approved")]
+    assert state.approvals.refused_run(runs[1]) == "not now"
+    state.close()
 
 
 def test_a_damaged_site_toml_is_told_and_ends_nothing(sites, tmp_path) -> None:
