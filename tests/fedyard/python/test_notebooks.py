@@ -61,8 +61,9 @@ def kernel_of(notebook: nbformat.NotebookNode, folder: Path) -> Iterator:
     with TemporaryDirectory() as sockets:  # whose names may not be long
         manager = KernelManager(kernel_name="python3", transport="ipc", connection_file=f"{sockets}/kernel.json")
         client = NotebookClient(notebook, km=manager, timeout=120, resources={"metadata": {"path": str(folder)}})
-        with client.setup_kernel(env=said):
+        with client.setup_kernel(env=said, cleanup_kc=True):
             yield execute
+        assert not manager.is_alive()
 
 
 @contextmanager
