@@ -26,6 +26,8 @@ from fedyard.tasks.strategies.combining import Array, checked, is_float, narrow,
 from fedyard.tasks.strategies.keeping import Kept, Moments
 
 MAX_RATE = 1e6
+MAX_DELTA = 1e17
+"""Of one number in one round, so that its squares are numbers of single precision: else no step would be made again."""
 RUNNING = ("*running_mean", "*running_var")
 """PyTorch's names of what batch normalisation has seen: no weights, and a variance must not be stepped below zero."""
 
@@ -77,6 +79,8 @@ class _Adaptive(FedAvg):
         for name in names:
             here = wide(np.asarray(start[name]))
             delta = wide(mean[name]) - here
+            if (np.abs(delta) > MAX_DELTA).any():
+                raise TaskError(f"the sites' mean of {name} is more than {MAX_DELTA:g} away from the round's model")
             m[name] = self.beta_1 * before.m[name] + (1 - self.beta_1) * delta
             v[name] = self._second(before.v[name], delta**2)
             step = self.learning_rate * m[name] / (np.sqrt(v[name]) + self.tau)

@@ -151,6 +151,12 @@ def test_the_model_of_the_task_before_is_none_to_go_on_from(tmp_path) -> None:
     assert said[0].startswith("FedAdam: the sites' mean is the first model: the updates have an array 'w'")
 
 
+def test_a_mean_that_would_end_all_steps_is_refused(tmp_path) -> None:
+    with pytest.raises(TaskError, match=r"the sites' mean of w is more than 1e\+17 away"):
+        FedAdagrad(0.1).aggregate(context(tmp_path, 2, {"w": np.zeros(2)}), [update("a", w=[0.0, -1e18])])
+    assert not list(tmp_path.iterdir())
+
+
 def test_settings_that_mean_nothing_are_refused() -> None:
     for setting in ({"learning_rate": 0.0}, {"learning_rate": -1.0}, {"beta_1": 1.0}, {"beta_2": -0.1}, {"tau": 0.0}):
         with pytest.raises(ValueError, match=f"{next(iter(setting))} is "):
