@@ -76,7 +76,7 @@ def token_in_silence(_: World) -> list[Swap]:
     return [(Draft, "notify", without)]
 
 
-@bug("what a coordinator did with a site's membership stands in the project's stream alone", shown_by=2)
+@bug("what a coordinator did with a site's membership stands in the project's stream alone", shown_by=21)
 def membership_off_the_record(_: World) -> list[Swap]:
     return [(domain.decisions.projects, "by_another", lambda _draft, _site: False)]
 

@@ -68,7 +68,7 @@ def final_state_changed_by_stop(_: World) -> list[Swap]:
     return [(domain.decisions.runs, "RUN_FINAL", frozenset()), *rows]
 
 
-@bug("a restart opens the finished run again in place of a new attempt", shown_by=21)
+@bug("a restart opens the finished run again in place of a new attempt", shown_by=12)
 def final_state_reopened_by_restart(_: World) -> list[Swap]:
     decide = domain.decisions.runs.restart_run
 
