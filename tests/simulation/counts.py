@@ -42,6 +42,8 @@ class Counts(Copy):
             self._models()
         if self._world.scores:
             self._measured()
+        if self._world.codes:
+            self._same_code()
         if self._fresh[r.SiteKey]:
             self._keys()
 
@@ -107,6 +109,17 @@ class Counts(Copy):
         }
         if made != rounds:
             raise Broken(f"models without a completed round, or such rounds without a model: {sorted(made ^ rounds)}")
+
+    def _same_code(self) -> None:
+        """Where a task wants it, all that was submitted was made by the code that was said first."""
+        wanted = {one.id: one.code for one in self.every(r.TaskRun) if one.run_id in self._touched}
+        same = {one.id for one in self.every(r.TaskRun) if msgspec.json.decode(one.spec_json)["code"] == "same"}
+        for one in self.every(r.Submission):
+            if one.task_run_id in same and one.code != wanted.get(one.task_run_id, one.code):
+                raise Broken(f"site {one.site_id} submitted in run {one.run_id} with other code than its task's")
+        for seat in self.every(r.Seat):
+            if seat.reason == "code_differs" and seat.code == wanted.get(seat.task_run_id):
+                raise Broken(f"the seat of site {seat.site_id} in run {seat.run_id} failed of the code that it shares")
 
     def _measured(self) -> None:
         """What scores come to, which model is the best one, and when a task has stopped early: counted anew."""

@@ -7,6 +7,7 @@ repeated under the same key until the hub has said what became of it. Its ledger
 from __future__ import annotations
 
 import base64
+import random
 from typing import Any
 
 from domain import records as r
@@ -184,6 +185,9 @@ class Site(Recovering):
         seq = max([self.disk.reports.get(seat, 0), *waiting]) + 1
         path = f"/v1/runs/{seat[0]}/tasks/{seat[1]}/seats/{self.id}"
         body = {"event": event, "seq": seq, "round": entry["round"], **more}
+        if self.world.codes and event in ("ready", "submit"):
+            other = random.Random(f"code of {self.name} in {self.world.seed}").random() < 0.3
+            body["code"] = ("cd" if other else "ab") * 32
         carried: dict[str, Any] = {}
         if update is not None:
             place = self._place(entry, "update")
@@ -206,6 +210,8 @@ class Site(Recovering):
         if self.world.whim(0.05):
             self._report(entry, "fail", accept, reason="no data")
         elif not self.world.whim(0.05):
+            if self.world.codes and chance.random() < 0.3:
+                accept = self._report(entry, "wait", accept, waits_for=chance.choice(("approval", "hours")))
             self._report(entry, "ready", accept)
 
     def _on_round_started(self, entry: dict[str, Any]) -> None:

@@ -199,6 +199,8 @@ class World:
         """Whether people of coordinators ask for the same restart over and over. Drawn by a chance of its own."""
         self.scores = random.Random(f"scoring in {seed}").random() < 0.1
         """Whether tasks draw seats, score models and may stop early. Drawn by a chance of its own."""
+        self.codes = random.Random(f"code that sites run in {seed}").random() < 0.06
+        """Whether sites say which code they run, one of them other code, and tasks want the same. As above."""
         self.experiments = random.Random(f"a sweep in {seed}").random() < 0.08
         """Whether people of coordinators give runs parameters, rounds and first models of their own. As above."""
         self.own: dict[str, dict[str, Any]] = {}
@@ -264,7 +266,11 @@ class World:
 
     def measure(self, name: str, tasks: list[dict[str, Any]]) -> None:
         """Have the tasks of this site's project draw seats, score models and stop early, where no workload holds a
-        seat. By a chance of its own, so that other seeds stay what they are."""
+        seat. By a chance of its own, so that other seeds stay what they are. So it is with code that is to be the same.
+        """
+        for task in tasks if self.codes else ():
+            if not task.get("workloads"):
+                task["code"] = "same"
         if not self.scores:
             return
         chance = random.Random(f"scores of {name} in {self.seed}")

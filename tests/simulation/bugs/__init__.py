@@ -5,6 +5,7 @@ with the other off already; what one of them alone would hold back is said in it
 """
 
 from tests.simulation.bugs import (
+    codes,
     commits,
     inboxes,
     payloads,
@@ -23,6 +24,7 @@ from tests.simulation.bugs.planting import BUGS, Bug, planted, replaced
 __all__ = [
     "BUGS",
     "Bug",
+    "codes",
     "commits",
     "inboxes",
     "payloads",
