@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from fedyard import Context, Result, Stopped, Task, TaskError, Update
 from fedyard.tasks import Content, Metrics
+from fedyard.tasks.pytorch import arrays_of, load
+from fedyard.tasks.strategies import FedAvg
 
 SIDE, BRIGHTEST, CLASSES = 8, 16.0, 10
 DOTS = [f"dot_{number}" for number in range(SIDE * SIDE)]
@@ -34,13 +35,15 @@ def network(seed: int, model: Content | None = None) -> nn.Module:
         nn.Flatten(),
         nn.Linear(32 * (SIDE // 2) ** 2, CLASSES),
     )
-    if isinstance(model, Mapping):
-        made.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in model.items()})
+    if model is not None:
+        load(made, model)
     return made
 
 
 class DigitsCnn(Task):
     """Federated averaging: each site goes some steps down its own slope, and the model is the mean by rows."""
+
+    strategy = FedAvg()
 
     def validate(self, parameters: Mapping[str, object]) -> None:
         odd = sorted(set(parameters) - {"epochs", "batch", "learning_rate", "momentum"})
@@ -66,18 +69,10 @@ class DigitsCnn(Task):
                 loss.backward()
                 steps.step()
         context.log(f"{len(self.digits)} digits, loss {loss.item():.3f}")
-        update = {name: tensor.numpy() for name, tensor in own.state_dict().items()}
-        return Result(update, {"samples": len(self.digits), "loss": loss.item()})
+        return Result(arrays_of(own), {"samples": len(self.digits), "loss": loss.item()})
 
-    def aggregate(self, context: Context, updates: Sequence[Update]) -> Result:  # noqa: ARG002 - as every task has it
-        rows = [update.metrics["samples"] for update in updates]
-        model: dict[str, NDArray[np.float32]] = {}
-        for update, count in zip(updates, rows, strict=True):
-            assert not isinstance(update.content, bytes)
-            for name, array in update.content.items():
-                part = np.float32(count / sum(rows)) * array
-                model[name] = model[name] + part if name in model else part
-        return Result(model, {"samples": sum(rows)})
+    def aggregate(self, context: Context, updates: Sequence[Update]) -> Result:
+        return self.strategy.aggregate(context, updates)
 
     def evaluate(self, context: Context, model: Content) -> Metrics:
         if "test" not in context.data:
