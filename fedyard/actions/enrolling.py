@@ -7,7 +7,8 @@ from collections.abc import Callable
 import msgspec
 
 from fedyard.actions.site import UsageError, asking_hub, silent
-from fedyard.agent.site import Folder, Settings, client_to, said_of_settings
+from fedyard.agent.misspelled import said_of_settings
+from fedyard.agent.site import Folder, Settings, client_to
 from fedyard.agent.upkeep import tend
 from fedyard.clock import micros_now
 
@@ -28,7 +29,7 @@ def enrol(
     try:
         msgspec.convert(msgspec.to_builtins(settings), Settings)
     except msgspec.ValidationError as error:
-        raise UsageError(said_of_settings(error)) from None
+        raise UsageError(said_of_settings(error, Settings)) from None
     client_to(settings, token)  # refuses an unprotected hub before anything is written
     with folder.made_whole():
         folder.create(settings, token)

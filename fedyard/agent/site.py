@@ -40,6 +40,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fedyard.agent.cluster import ClusterSettings
 from fedyard.agent.consents import Consents, Join
 from fedyard.agent.lines import LogSettings
+from fedyard.agent.misspelled import line_of, said_of_settings, said_of_text
 from fedyard.agent.policy import EVERY_PROJECT, ProjectName, ProjectPolicy
 from fedyard.agent.room import Messages
 from fedyard.client.client import Client
@@ -54,15 +55,6 @@ from fedyard.wire.durable import write_whole
 _HOST = r"^[a-z0-9._-]{1,253}(:[0-9]{1,5})?(?!\n)$"
 _MADE = frozenset({"site.toml", "enrolment.token", "token", "identity.key"})
 """What a site has before it is enrolled."""
-
-_MISSPELLED = re.compile(r"^Expected `str` matching regex .* - at `\$\.([a-z_.]+)(\[[0-9]+\])?`$")
-_SPELLED = {
-    "hub": "the hub's address with http:// or https://, and no user in it, e.g. https://hub.example:8443",
-    "tasks.allow": "package.module:Class, e.g. mean_dose:MeanDose for the class MeanDose of mean_dose.py",
-    "transfer_hosts": "host or host:port, e.g. s3.example",
-    "allow_plain_http": "host or host:port, e.g. hub.example:8080",
-}
-"""How values of site.toml are written that have a pattern."""
 
 
 class SiteError(Exception):
@@ -172,14 +164,6 @@ min_updates = {min_updates}                  # make no model of fewer updates; 1
 """
 
 
-def said_of_settings(error: Exception) -> str:
-    """What is wrong with site.toml, for people: a pattern is nothing to read."""
-    found = _MISSPELLED.match(str(error))
-    if found is None or found[1] not in _SPELLED:
-        return str(error)
-    return f"{found[1]}{found[2] or ''}: write {_SPELLED[found[1]]}"
-
-
 def client_to(
     settings: Settings,
     token: str,
@@ -247,29 +231,29 @@ class Folder:
         """site.toml, checked. Raises `SiteError`."""
         path = self.path / "site.toml"
         try:
-            found = tomllib.loads(path.read_text("utf-8"))
-            if isinstance(found.get("join"), dict):
-                raise SiteError(
-                    f"{path}: [join] has become a list that names coordinators: for each project write [[join]], "
-                    'project = "its name", coordinator = "its site id, its twelve words, or unknown"'
-                )
-            settings = msgspec.convert(found, Settings)
+            text = path.read_text("utf-8-sig")
+            found = tomllib.loads(text)
         except FileNotFoundError:
             raise SiteError(f"{path} does not exist: create a site with `fedyard site init`") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
-            raise SiteError(f"{path}: {said_of_settings(error)}") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SiteError(f"{path}: {said_of_text(error)}") from None
         try:
-            named = bool(urlsplit(settings.hub).hostname)
-        except ValueError:
-            named = False
+            if isinstance(found.get("join"), dict):
+                raise SiteError(
+                    f"{_place(path, text, 'join')}: [join] has become a list that names coordinators: for each project "
+                    'write [[join]], project = "its name", coordinator = "its site id, its twelve words, or unknown"'
+                )
+            settings = msgspec.convert(found, Settings)
+        except msgspec.ValidationError as error:
+            raise SiteError(f"{path}: {said_of_settings(error, Settings, found, text)}") from None
         if settings.allow_plain_http is True:
-            raise SiteError(f"{path}: {_PLAIN_TWICE}")
-        if not named:
-            raise SiteError(f"{path}: hub names no host; write e.g. https://hub.example:8443")
-        _check_data(path, settings)
+            raise SiteError(f"{_place(path, text, 'allow_plain_http')}: {_PLAIN_TWICE}")
+        if not _names_host(settings.hub):
+            raise SiteError(f"{_place(path, text, 'hub')}: hub names no host; write e.g. https://hub.example:8443")
+        _check_data(path, text, settings)
         if settings.ca_file is None:
             return settings
-        file = self.certificates(Path(settings.ca_file), f"{path}: ca_file")
+        file = self.certificates(Path(settings.ca_file), f"{_place(path, text, 'ca_file')}: ca_file")
         return msgspec.structs.replace(settings, ca_file=file)
 
     def certificates(self, file: Path, said: str) -> str:
@@ -439,14 +423,31 @@ def _toml(settings: Settings) -> str:
     )
 
 
-def _check_data(path: Path, settings: Settings) -> None:
+def _place(path: Path, text: str, *keys: str) -> str:
+    """Which value of which file is meant."""
+    line = line_of(text, keys)
+    return f"{path}: line {line}" if line else str(path)
+
+
+def _names_host(hub: str) -> bool:
+    try:
+        parts = urlsplit(hub)
+        return bool(parts.hostname and parts.port != 0 and not re.search(r"\s", parts.netloc))
+    except ValueError:  # a port that is none
+        return False
+
+
+def _check_data(path: Path, text: str, settings: Settings) -> None:
     """Raises `SiteError` for a password in the URL of a database: the file is shown, copied and sent to others."""
-    for where in (settings.data, *(policy.data for policy in settings.project.values() if policy.data)):
+    sections: dict[tuple[str, ...], dict[str, str]] = {("data",): settings.data}
+    for name, policy in settings.project.items():
+        sections["project", name, "data"] = policy.data or {}
+    for keys, where in sections.items():
         for name, place in where.items():
             if has_password(place):
                 raise SiteError(
-                    f"{path}: the URL of data {name!r} has a password in it: leave it out there, and name where it "
-                    f"stands with password_env or password_file in [reading.{name}]"
+                    f"{_place(path, text, *keys, name)}: the URL of data {name!r} has a password in it: leave it out "
+                    f"there, and name where it stands with password_env or password_file in [reading.{name}]"
                 )
 
 

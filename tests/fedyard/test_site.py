@@ -101,6 +101,54 @@ def test_nobody_has_to_read_a_pattern(tmp_path, text: str, said: str) -> None:
     assert not {"regex", "password"} & set(re.split(r"\W", str(told.value)))
 
 
+_TOP = 'hub = "http://h"\nname = "n"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f'{_TOP}nmae = "x"', "line 3: 'nmae' is not known in the top of the file; is it name?"),
+        (f"{_TOP}[project.x]\nmin_rows = 1\n\n[project.y]\n# so\nmin_row = 1", "line 8: 'min_row' is not known in "),
+        (f"{_TOP}[project.x]\nmin_rows = 1\n[project.y]\nmin_rows = '1'", "line 6: project.y.min_rows: write a whole "),
+        (f"{_TOP}[project.y]\nask = 'always'", 'line 4: project.y.ask: write one of "changes", "never", "runs"'),
+        (f"{_TOP}[project.y]\nhours = '20-06'", "line 3: project.y: hours '20-06': write when they begin and end"),
+        (f"{_TOP}[project.y]\nallow = ['a:B@sha256:ab']", "line 4: project.y.allow[0]: write package.module:Class or"),
+        (f"{_TOP}[project.y]\nmetrics = [\n'loss',\n3,\n]", "line 4: project.y.metrics[1]: write text in quotes"),
+        (f"{_TOP}[project.breast.cancer]\nmin_rows = 1", 'in quotes: [project."breast.cancer"]'),
+        (
+            f"{_TOP}[project.y.privacy]\nclip = 1\nnoise = 1\nepsilon = 0",
+            "line 6: project.y.privacy.epsilon: write a n",
+        ),
+        (f"{_TOP}[[join]]\nproject = 'a'\ncoordinator = 'unknown'\n[[join]]\nproject = 'b'", "line 6: join[1].coordin"),
+        (
+            f"{_TOP}[cluster]\nkind = 'processes'\n[cluster.secrets]\ndb = {{file = 'f'}}",
+            "line 6: cluster.secrets.db.p",
+        ),
+        (f"[data]\n{_TOP}", "hub is missing: it stands in [data]; move it above the first [...]"),
+        (f"{_TOP}[data]\ntrain = train.csv", "line 4, column 9): text stands in quotes"),
+        (f'{_TOP}[data]\ntrain = "C:\\data"', "write a path with \\ in single quotes"),
+        (f"{_TOP}[data]\na = 'a'\n[data]", "line 5, column 6): put all lines of a section under one [...]"),
+        (f"{_TOP}[data]\ntrain = 'postgresql://u:p@h/d'", "line 4: the URL of data 'train' has a password"),
+        ('name = "n"\nhub = "https://h:99999"', "line 2: hub names no host"),
+        ('name = "n"\nhub = "https://h h"', "line 2: hub names no host"),
+        ('name = "n"\nhub = "https://h:port"', "line 2: hub names no host"),
+    ],
+)
+def test_the_line_and_the_remedy_are_said(tmp_path, text: str, said: str) -> None:
+    (tmp_path / "site.toml").write_text(text)
+    with pytest.raises(SiteError) as told:
+        Folder(tmp_path).settings()
+    assert said in str(told.value)
+
+
+def test_other_encodings_are_read_or_named(tmp_path) -> None:
+    (tmp_path / "site.toml").write_bytes(f"\ufeff{_TOP}".encode())
+    assert Folder(tmp_path).settings().name == "n"
+    (tmp_path / "site.toml").write_bytes(f'{_TOP}description = "H\u00f8y"'.encode("latin-1"))
+    with pytest.raises(SiteError, match="line 3: it is not in UTF-8"):
+        Folder(tmp_path).settings()
+
+
 def test_only_dotted_classes_can_be_allowed() -> None:
     assert Tasks(allow=["my.tasks:Mine"]).allow == ["my.tasks:Mine"]
 
