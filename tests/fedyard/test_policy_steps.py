@@ -21,6 +21,7 @@ from fedyard.agent.courier import Courier
 from fedyard.agent.directories import Directories
 from fedyard.agent.joining import Joining
 from fedyard.agent.patience import Overtaken
+from fedyard.agent.policy import MAX_METRICS
 from fedyard.agent.site import Folder, Settings
 from fedyard.agent.state import Approval, State
 from fedyard.agent.steps import Steps
@@ -29,7 +30,7 @@ from fedyard.client.transfer import Transfer
 from fedyard.clock import SystemClock
 from fedyard.tasks import jobs
 from fedyard.tasks.code import Code
-from fedyard.tasks.privacy import HIDDEN
+from fedyard.tasks.privacy import HIDDEN, Released, Spent
 from fedyard.wire.answers import Contract, Entry, TaskSpec
 from fedyard.wire.times import DAY
 
@@ -170,6 +171,13 @@ def update(content: bytes = b"update", rows: int | None = None, **metrics: float
 # Data and models
 
 
+@pytest.mark.parametrize(("section", "least"), [("", 5), ("min_count = 9", 9), ("min_count = 2", 2)])
+def test_the_smallest_count_is_that_of_the_section(site, section: str, least: int) -> None:
+    here = site(f"[project.hearts]\n{section}\n")
+    here.call()
+    assert here.task.asked[0].min_count == least
+
+
 def test_a_task_gets_the_data_of_its_own_project_alone(site) -> None:
     here = site('[project.hearts]\ndata = { hearts = "h.csv" }\n')
     here.call()
@@ -246,6 +254,12 @@ def test_metrics_that_the_section_does_not_name_stay(site) -> None:
         assert here.call(hook).metrics == {"loss": 1.0, "samples": 5.0}
     here.hooks.keep_made(entry(), here.call(), digests=None, seconds=7.0)
     assert here.state.results.made(1, RUN).metrics == {"loss": 1.0, "samples": 5.0}
+
+
+def test_no_more_metrics_leave_than_the_hub_takes(site) -> None:
+    here = site()
+    here.task.said = update(**{f"m{n}": float(n) for n in range(MAX_METRICS + 6)})
+    assert list(here.call().metrics) == [f"m{n}" for n in range(MAX_METRICS)]
 
 
 @pytest.mark.parametrize("name", ["", "x" * 65, "a\nb"])
@@ -353,6 +367,35 @@ def test_where_a_site_adds_noise_nobody_is_told_how_a_process_ended(site, sectio
     assert here.call().error == (f"train: {HIDDEN}" if hidden else here.task.said.error)
 
 
+def test_where_a_site_adds_noise_an_update_without_any_stays_and_costs_nothing(site) -> None:
+    here = site(NOISY)
+    for said in (update(), jobs.Finished(error="train: it failed")):
+        here.task.said = said
+        finished = here.call()
+        assert finished.error
+        assert finished.packed is None
+        assert here.state.releases.of(PROJECT) == []
+
+
+def test_where_a_site_adds_noise_one_with_noise_leaves_and_is_counted(site) -> None:
+    here = site(NOISY + 'metrics = ["loss"]\n')
+    here.task.said = msgspec.structs.replace(update(loss=1.0, samples=5.0), spent=Spent(0.5, 1e-6))
+    finished = here.call()
+    assert (finished.error, finished.metrics) == ("", {"loss": 1.0})
+    here.hooks.keep_made(entry(), finished, digests=None, seconds=7.0)
+    assert here.state.results.made(1, RUN).metrics == {"loss": 1.0}
+    assert here.state.releases.of(PROJECT) == [Released(8.0, 1)]
+
+
+def test_where_a_site_adds_noise_what_a_task_says_stays(site) -> None:
+    here = site(NOISY)
+    here.task.logs = "patient 17"
+    here.call()
+    here.steps.logs.keep()
+    assert here.state.logs.next_piece() is None
+    assert [facts["text"] for what, facts in here.told if what == "a hook said"] == ["patient 17"]
+
+
 # How many sites
 
 
@@ -374,11 +417,11 @@ def test_no_update_is_made_for_a_model_that_may_be_of_fewer_sites(site, contract
     assert not here.task.asked
 
 
-def test_a_hub_that_says_more_sites_than_there_are_gets_one_update_and_no_more(site) -> None:
+@pytest.mark.parametrize("said", [None, 2])
+def test_a_hub_that_says_more_sites_than_there_are_gets_one_update_and_no_more(site, said: int | None) -> None:
     here = site("[project.hearts]\nmin_sites = 3\n")
     assert here.call(facts={"seats": 5}).error == ""
-    for said in (None, 2):
-        here.hooks.policy.check_model(entry(), said)
+    here.hooks.policy.check_model(entry(), said)
     assert here.call(number=2, seq=2, facts={"seats": 5}).error.startswith("policy_run_refused: ")
     assert len(here.task.asked) == 1
     assert site().call(number=2, seq=2, facts={"seats": 5}).error.startswith("policy_run_refused: ")

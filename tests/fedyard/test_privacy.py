@@ -77,6 +77,16 @@ def test_the_budget_lets_so_many_updates_go_and_no_more() -> None:
     assert updates_within(FEW, [Released(4.0, 3)]) == count - 3
 
 
+def test_a_budget_of_just_what_an_update_costs_lets_it_go_and_a_little_less_does_not() -> None:
+    cost = epsilon_of([Released(4.0, 3)], 1e-6)
+    for epsilon, left in ((cost, 3), (cost * (1 - 1e-6), 2)):
+        privacy = Privacy(clip=1.0, noise=4.0, epsilon=epsilon, delta=1e-6)
+        assert updates_within(privacy) == left
+        spent_with(Filter(privacy, [Released(4.0, left - 1)]))
+        with pytest.raises(BudgetSpent):
+            spent_with(Filter(privacy, [Released(4.0, left)]))
+
+
 def test_what_left_with_less_noise_counts_with_that_noise() -> None:
     assert spent_with(Filter(FEW, [Released(2.0, 1)])).epsilon == spent_with(Filter(FEW, [Released(4.0, 4)])).epsilon
 
@@ -115,6 +125,14 @@ def test_no_clipped_update_is_longer_than_the_clip_by_exact_arithmetic(which, cl
 def test_a_short_update_is_not_scaled() -> None:
     assert factor_of(0.999, 1.0) == 1.0
     assert factor_of(2.0, 1.0) == pytest.approx(0.5)
+    for norm in (1 - 1e-10, 1.0, 1 + 1e-12, 1 + 1e-6, 1.001):
+        assert factor_of(norm, 1.0) * norm <= 1.0
+
+
+def test_the_norm_is_that_of_all_blocks_whatever_block_is_the_largest() -> None:
+    parts = [np.full(noise.BLOCK, value) for value in (1.0, 3.0, 2.0)]
+    made = filtered({"w": np.concatenate(parts), "zero": np.zeros(3)}, None, FEW)
+    assert made.unclipped == pytest.approx(math.sqrt(noise.BLOCK * (1 + 9 + 4)))
 
 
 # ---------------------------------------------------------------- noise
@@ -243,7 +261,7 @@ def test_arrays_keep_names_shapes_and_floating_types(array, kept) -> None:
 
 
 def test_half_precision_ends_where_it_ends() -> None:
-    made = filtered({"w": np.full(1000, 100.0, np.float16)}, None, STILL).arrays["w"]
+    made = filtered({"w": np.full(100, 6e4, np.float16)}, None, STILL).arrays["w"]
     assert np.isfinite(made).all()
 
 

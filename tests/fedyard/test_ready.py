@@ -219,11 +219,16 @@ def test_what_cannot_be_computed_is_said_with_a_remedy(tmp_path, which: str) -> 
 @pytest.mark.parametrize(("change", "sentence"), [
     ({"stage": "IV"}, "fewer than 5 people have one of the values of stage"),
     ({"flag": 1}, "fewer than 5 people have one of the values of flag"),
+    ({"grade": 2}, "fewer than 5 people have one of the values of grade"),
+    ({"pressure": 90.0}, "fewer than 5 people have one of the values of pressure"),
 ])  # fmt: skip
 def test_a_site_with_a_small_cell_takes_no_part_in_a_regression(tmp_path, change, sentence: str) -> None:
-    rows = [{**row, "flag": 0} for row in PARTS[0]]
+    """Numbers, too: count, mean and sum of squares of two or three different ones tell how often each occurs."""
+    rows = [{**row, "flag": 0, "grade": n % 2} for n, row in enumerate(PARTS[0])]
+    if "pressure" in change:
+        rows = [{**row, "pressure": 120.0 + 10 * (n % 2)} for n, row in enumerate(rows)]
     rows[:4] = [{**row, **change} for row in rows[:4]]
-    parameters = {"outcome": "pressure", "terms": ["age", "stage", "flag"], "min_count": 1}
+    parameters = {"outcome": "pressure", "terms": ["age", "stage", "flag", "grade"], "min_count": 1}
     with pytest.raises(TaskError, match=sentence):
         Federation(tmp_path, "linear_regression", parameters, [rows, rows]).trained(2)
     with pytest.raises(TaskError, match="fewer than 5"):

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+FEW: Final = 3
+"""Different numbers in a column: count, mean and sum of squares of so few tell how often each of them occurs."""
 RARE: Final = "(rare)"
 """The label of what was put together."""
 WITH_NEXT: Final = -1.0

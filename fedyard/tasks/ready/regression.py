@@ -17,8 +17,9 @@ deviations), min_count (5), data ("train").
 
 What leaves a site: sums over its rows (means, squares, score, information, log likelihood) and its labels. A site takes
 no part, and says why, if any of these would tell a count of 1 to `min_count` - 1 people: of a label, of a value of a
-column that has two, of the outcome, or of two of these together; or if it has fewer than 3 rows for each coefficient
-(the rules of DataSHIELD: nfilter.tab and nfilter.glm). The site's own `tasks.min_count` holds if it is larger.
+column (or outcome) of two or three different ones, or of two labels or values together, where the columns have two; or
+if it has fewer than 3 rows for each coefficient (the rules of DataSHIELD: nfilter.tab and nfilter.glm, and more). The
+site's own `tasks.min_count` holds if it is larger.
 Metrics: samples; of a result rows, sites, change (of the step), converged, log_likelihood.
 """
 
@@ -36,7 +37,7 @@ from fedyard.tasks import Arrays, Content, Context, Result, Task, TaskError, Upd
 from fedyard.tasks.reading.tables import Table
 from fedyard.tasks.ready import common as c
 from fedyard.tasks.ready import distributions as d
-from fedyard.tasks.ready.cells import small
+from fedyard.tasks.ready.cells import FEW, small
 from fedyard.wire.plurals import counted
 
 INTERCEPT: Final = "(intercept)"
@@ -253,6 +254,10 @@ class Regression(Task):
             ones += [(name, np.array([float(text == value) for text in texts])) for value in sorted(set(texts))]
         if small(len(rows.outcome), least):
             raise TaskError(f"this site has fewer than {least} rows with a value in each of the columns")
+        for name, numbers in {**rows.numbers, self.chosen.outcome: rows.outcome}.items():
+            distinct, times = np.unique(numbers, return_counts=True)
+            if len(distinct) <= FEW and small(int(times.min()), least):  # its moments would tell
+                raise TaskError(_too_few([name], least))
         if not ones:
             return
         matrix = np.column_stack([column for _, column in ones])
@@ -260,11 +265,7 @@ class Regression(Task):
         for at, row in enumerate(together):
             for other, count in enumerate(row[: at + 1]):
                 if small(int(count), least):
-                    names = sorted({ones[at][0], ones[other][0]})
-                    raise TaskError(
-                        f"at this site fewer than {least} people have one of the values of {' and '.join(names)}"
-                        f"{' together' if len(names) > 1 else ''}: put labels together, or leave a column out"
-                    )
+                    raise TaskError(_too_few(sorted({ones[at][0], ones[other][0]}), least))
 
     def _check_design(self, design: _Design, rows: _Rows) -> None:
         if len(rows.outcome) < ROWS_EACH * design.count:
@@ -519,6 +520,13 @@ def _kind(sums: _Sums) -> tuple[object, ...]:
     """What all must agree in: the model matrix, and where they were."""
     design = sums.design
     return design.terms, design.labels, design.mean.tobytes(), design.scale.tobytes(), sums.beta.tobytes()
+
+
+def _too_few(names: Sequence[str], least: int) -> str:
+    return (
+        f"at this site fewer than {least} people have one of the values of {' and '.join(names)}"
+        f"{' together' if len(names) > 1 else ''}: put labels together, or leave a column out"
+    )
 
 
 def _said(design: _Design, at: int) -> str:

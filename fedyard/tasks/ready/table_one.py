@@ -31,7 +31,7 @@ import numpy as np
 from fedyard.tasks import Arrays, Content, Context, Result, Task, TaskError, Unusable, Update
 from fedyard.tasks.reading.tables import Table
 from fedyard.tasks.ready import common as c
-from fedyard.tasks.ready.cells import joined, put_together, small, spread
+from fedyard.tasks.ready.cells import FEW, joined, put_together, small, spread
 from fedyard.wire.plurals import counted
 
 ALL = "(all)"
@@ -39,10 +39,6 @@ ALL = "(all)"
 MISSING = "(missing)"
 WIDTH = 5.0
 """Standard deviations that the grid reaches to each side of the mean."""
-
-
-FEW = 3
-"""Values of a column whose counts its moments tell."""
 
 
 class Parameters(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
