@@ -48,7 +48,7 @@ def begun(hub: Page, north: SiteProcess) -> str:
     hub.get_by_label("Coordinator").select_option(north.site_id)
     press(hub, "Next: what is trained")
     hub.get_by_label("Model", exact=True).fill(f"{TASKS}:Gated")
-    hub.get_by_label("Rounds").fill("500")
+    hub.get_by_label("Rounds", exact=True).fill("500")
     for name in ("what a round needs", "who takes part", "look at it once more"):
         press(hub, f"Next: {name}")
     press(hub, "Make the project")
