@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fedyard.agent.paths import under
 from fedyard.agent.state import Generation, State
-from fedyard.tasks.kept import copy_to_work, is_as_copied, put_aside
+from fedyard.tasks.kept import is_as_copied, place, put_aside, take_out
 from fedyard.wire.durable import to_disk
 
 FOLDER = "kept"
@@ -35,7 +35,11 @@ class Keeping:
         with self._lock:
             self._forget_old(project_id, task)
             base = self._base(project_id, task, run_id, entry_seq)
-            copy_to_work(self._path(project_id, task, base) if base else None, work)
+            self.place(self._path(project_id, task, base) if base else None, run_id, work)
+
+    def place(self, kept: Path | None, run_id: str, work: Path) -> None:
+        """A hook's copy, or an empty folder, whatever lies in its place. Raises `OSError`."""
+        place(kept, work, self._out_of_reach(run_id, work, "next"))
 
     def put_aside(
         self, project_id: str, task: str, run_id: str, entry_seq: int, work: Path, *, if_changed: bool
@@ -44,10 +48,14 @@ class Keeping:
 
         if_changed: None also if all is as it was. Raises `TaskError`, `OSError`.
         """
+        taken = self._out_of_reach(run_id, work, "taken")
+        shutil.rmtree(taken, ignore_errors=True)
+        take_out(work, taken)
         with self._lock:
             base = self._base(project_id, task, run_id, entry_seq)
             before = self._path(project_id, task, base) if base else None
-            if (if_changed or not any(work.iterdir())) and is_as_copied(before, work):
+            if (if_changed or not any(taken.iterdir())) and is_as_copied(before, taken):
+                shutil.rmtree(taken, ignore_errors=True)
                 return None
             folder = under(self._folder, project_id, task)
             if not folder.exists():
@@ -58,7 +66,7 @@ class Keeping:
             known = self._state.kept.get(project_id, task)
             number = max([0 if known is None else known.number, *numbers]) + 1
             path = self._path(project_id, task, number)
-            put_aside(work, path)
+            put_aside(taken, path)
             self._aside.add(path)
             return Generation(project_id, task, number, base, entry_seq, run_id)
 
@@ -67,6 +75,10 @@ class Keeping:
         with self._lock:
             self._aside.discard(self._path(generation.project_id, generation.task, generation.number))
             self._forget_old(generation.project_id, generation.task)
+
+    def _out_of_reach(self, run_id: str, work: Path, what: str) -> Path:
+        """In the run's folder, of which a hook's process may write into its task's alone."""
+        return under(self._folder.parent, "runs", run_id, f"{work.parent.name}-{WORK}-{what}")
 
     def _base(self, project_id: str, task: str, run_id: str, entry_seq: int) -> int:
         known = self._state.kept.get(project_id, task)

@@ -12,6 +12,11 @@ class Outside(ValueError):
     """A path that would not lie under its folder."""
 
 
+def agents_own(runs: Path, run_id: str, task_seq: int) -> Path:
+    """Where this agent's own files of a task run lie: beside the folder of its hooks, which may put links there."""
+    return under(runs, run_id, f"{task_seq}-agent")
+
+
 def under(base: Path, *parts: str) -> Path:
     """`base` / parts, each of which is one plain name. Raises `Outside` for anything else.
 

@@ -15,7 +15,7 @@ import msgspec
 
 from fedyard.agent import contract
 from fedyard.agent.courier import Courier, Parcel, Unpacked
-from fedyard.agent.paths import under
+from fedyard.agent.paths import agents_own, under
 from fedyard.agent.patience import Patience
 from fedyard.agent.room import Room
 from fedyard.agent.state import Egress, LeftOut, Made, Outgoing, State
@@ -347,9 +347,9 @@ class Payloads:
         )
 
     def _work(self, entry: Entry) -> Path:
-        """The private folder of the entry's task run."""
+        """This agent's own folder of the entry's task run."""
         run_id, task_seq, _ = _of(entry)
-        return under(self._folder / "runs", run_id, str(task_seq))
+        return agents_own(self._folder / "runs", run_id, task_seq)
 
 
 def _of(entry: Entry) -> tuple[str, int, str]:

@@ -12,6 +12,7 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
@@ -231,7 +232,7 @@ def _within(job: jobs.Job) -> jobs.Job:
         path = Path(packed.file)
         if not packed.file or path.is_relative_to(job.folder):
             return packed
-        here = Path(job.folder) / f"in-{hashlib.sha256(packed.file.encode()).hexdigest()[:32]}"
+        here = Path(job.folder) / f"{_BROUGHT}{hashlib.sha256(packed.file.encode()).hexdigest()[:32]}"
         here.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
             return packed
@@ -240,15 +241,27 @@ def _within(job: jobs.Job) -> jobs.Job:
             try:
                 here.hardlink_to(path)
             except OSError:  # another file system, or one without links
-                shutil.copyfile(path, here)
+                with path.open("rb") as content, here.open("xb") as copy:  # a task may have put a link there again
+                    shutil.copyfileobj(content, copy)
+        needed.add(here.name)
         return jobs.packed(here)
 
-    return msgspec.structs.replace(
+    needed: set[str] = set()
+    within = msgspec.structs.replace(
         job,
         model=None if job.model is None else linked(job.model),
         updates=[msgspec.structs.replace(one, packed=linked(one.packed)) for one in job.updates],
         results={name: linked(one) for name, one in job.results.items()},
     )
+    for one in Path(job.folder).glob(f"{_BROUGHT}*"):  # of hooks before: the agent may have no use for it any more
+        if one.name not in needed:
+            with suppress(OSError):  # a folder that a task calls so
+                one.unlink()
+    return within
+
+
+_BROUGHT = "brought-"
+"""How files begin that are brought into a task's folder."""
 
 
 _BESIDE = ("-wal", "-shm", "-journal")

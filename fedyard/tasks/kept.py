@@ -1,7 +1,8 @@
 """What hooks keep (`context.keep`), as files: a hook works in a copy, which is put aside when it has ended well.
 
-A hook's process may do with its copy what it likes, also while it is put aside. So entries are moved out of its reach
-first, and looked at then; nothing but plain files and folders is kept, and no link is followed.
+A hook's process may do with its copy what it likes, also while it is put aside, and put a link in its place. So the
+whole folder is moved out of its reach first, and looked at then, and a new copy is made out of its reach and moved into
+its place; nothing but plain files and folders is kept, and no link is followed.
 """
 
 from __future__ import annotations
@@ -25,11 +26,36 @@ _COPIED_NS = 946_684_800_000_000_000
 
 def copy_to_work(kept: Path | None, work: Path) -> None:
     """The hook's folder as it was kept; what a hook has left there before goes. Raises `OSError`."""
+    if work.is_symlink():
+        work.unlink()
     work.mkdir(parents=True, exist_ok=True, mode=0o700)
     for one in work.iterdir():
         _remove(one)
     if kept is not None and kept.is_dir():
         shutil.copytree(kept, work, dirs_exist_ok=True, copy_function=_copied)
+
+
+def place(kept: Path | None, work: Path, staged: Path) -> None:
+    """As `copy_to_work`, where a hook's process may live: the copy is made at `staged`, out of its reach, and moved.
+
+    Raises `OSError`, also where that process puts something else in the copy's place meanwhile.
+    """
+    work.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _remove(staged)
+    copy_to_work(kept, staged)
+    _remove(work)
+    staged.rename(work)
+
+
+def take_out(work: Path, to: Path) -> None:
+    """Move a hook's folder out of its reach, by its name alone: what is behind a link stays where it is.
+
+    Raises `TaskError` for what is no folder, and `OSError`; nothing is at `to` then.
+    """
+    work.rename(to)
+    if not stat.S_ISDIR(to.lstat().st_mode):
+        _remove(to)
+        raise TaskError("it has put a link, or what else is no folder, in the place of context.keep: write into it")
 
 
 def is_as_copied(kept: Path | None, work: Path) -> bool:
@@ -43,14 +69,14 @@ def is_as_copied(kept: Path | None, work: Path) -> bool:
 
 
 def put_aside(work: Path, kept: Path) -> None:
-    """Move what a hook has written into a new folder, for good. work is empty then.
+    """Make a hook's folder, with what it has written, one that is kept for good. work is gone then.
 
     Raises `TaskError` for what cannot be kept, and `OSError`; the new folder is gone then.
     """
-    kept.mkdir(parents=True, mode=0o700)
+    kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    take_out(work, kept)
     try:
-        for one in list(work.iterdir()):
-            one.rename(kept / one.name)
+        kept.chmod(0o700)
         _check(kept)
     except BaseException:
         _remove(kept)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Sequence
@@ -78,6 +79,25 @@ class Large(Gated):
         total = result.content["total"]  # type: ignore[call-overload, index]
         count = int(str(context.parameters["count"]))
         return Result({"total": total, "weights": np.full(count, total[0])}, result.metrics)
+
+
+class Swapping(Large):
+    """The same, and its process goes on: of whatever it finds in its folder it makes a link to the site's token."""
+
+    def train(self, context: Context, model: object) -> Result:
+        threading.Thread(target=self._swap, args=(context.folder, _here() / "token"), daemon=True).start()
+        return super().train(context, model)
+
+    @staticmethod
+    def _swap(folder: Path, target: Path) -> None:
+        for name in [f"out-{seq}" for seq in range(100)]:
+            (folder / name).symlink_to(target)
+        while True:
+            for one in [*folder.glob("in-*"), *folder.glob("out-*")]:
+                if not one.is_symlink():
+                    link = folder / "link"
+                    link.symlink_to(target)
+                    link.replace(one)
 
 
 class Doubling(Gated):

@@ -396,6 +396,16 @@ def test_files_of_other_runs_are_brought_into_the_tasks_folder(site, child) -> N
     assert unpack(finished.packed.where)["w"].tolist() == [1.0, 2.0]
 
 
+def test_files_of_hooks_before_are_not_left_there(site, child) -> None:
+    own = site / "runs" / "r" / "1"
+    for number in (1, 2):
+        model = site / "runs" / "other" / "1" / f"in-{number}"
+        model.write_bytes(pack({"w": [1.0, 2.0]}))
+        child.call(job_of(site, model=str(model)), lambda: False)
+        assert [one.stat().st_nlink for one in own.glob("brought-*")] == [2]
+        assert len(list(own.glob("brought-*"))) == 1
+
+
 def test_data_that_were_put_in_the_place_of_others_are_read_by_a_new_process(site, child) -> None:
     lines: list[str] = []
     tries = [("data", "data", "train")]

@@ -12,7 +12,7 @@ from fedyard.agent.keeping import Keeping
 from fedyard.agent.state import Made, State
 from fedyard.simulating.simulation import simulate
 from fedyard.tasks import Result, Task, TaskError, Unusable
-from fedyard.tasks.kept import MAX_DEPTH, MAX_KEPT_FILES, copy_to_work, is_as_copied, put_aside
+from fedyard.tasks.kept import MAX_DEPTH, MAX_KEPT_FILES, copy_to_work, is_as_copied, place, put_aside
 
 PROJECT, RUN, OTHER = "p", "r", "o"
 
@@ -126,10 +126,12 @@ def test_of_two_runs_at_a_time_the_last_one_counts_and_neither_sees_half_of_the_
 def test_what_was_not_touched_costs_nothing(site) -> None:
     site.begins(1)
     assert site.aside(1) is None
+    site.begins(1)
     site.writes("1")
     site.result(1, site.aside(1))
     site.begins(2)
     assert site.aside(2, if_changed=True) is None
+    site.begins(2)
     site.writes("1")  # the same, written anew
     assert site.aside(2, if_changed=True) is not None
     site.begins(3)
@@ -174,6 +176,53 @@ def test_what_is_no_plain_file_or_too_much_is_not_kept(tmp_path, how: str) -> No
     assert secret.read_text() == "secret"
     copy_to_work(None, work)
     assert is_as_copied(None, work)
+
+
+@pytest.mark.parametrize("what", ["keys", "token"])
+def test_a_link_in_the_place_of_what_is_kept_leads_nowhere(site, what: str) -> None:
+    """What the agent's user may read and write, and a confined hook may not."""
+    target = site.path / what
+    if what == "keys":
+        target.mkdir()
+        (target / "1.key").write_text("secret")
+    else:
+        target.write_text("secret")
+    before = target.stat()
+    for entry in (1, 2):
+        assert site.begins(entry) == {}
+        site.work(RUN).rmdir()
+        site.work(RUN).symlink_to(target)
+        for if_changed in (True, False):
+            if site.work(RUN).is_symlink():
+                with pytest.raises(TaskError, match=r"in the place of context\.keep"):
+                    site.aside(entry, if_changed=if_changed)
+        site.work(RUN).symlink_to(target)  # and once more, before the next hook
+    assert site.begins(3) == {}
+    site.writes("1")
+    site.result(3, site.aside(3))
+    assert not site.work(RUN).exists()
+    site.work(RUN).symlink_to(target)
+    assert site.begins(4) == {"a": "1"}
+    assert not site.work(RUN).is_symlink()
+    assert (target.stat().st_ino, content(target) if what == "keys" else target.read_text()) == (
+        before.st_ino,
+        {"1.key": "secret"} if what == "keys" else "secret",
+    )
+
+
+def test_a_copy_that_cannot_take_its_place_is_not_made_elsewhere(tmp_path) -> None:
+    """Whatever a hook's process puts there between two steps of the agent."""
+    target, own = tmp_path / "site", tmp_path / "runs" / "1"
+    target.mkdir()
+    own.mkdir(parents=True)
+    place(None, own / "keep", tmp_path / "runs" / "next")
+    (own / "keep").rmdir()
+    (own / "keep").symlink_to(target)
+    staged = tmp_path / "runs" / "staged"
+    copy_to_work(None, staged)
+    with pytest.raises(OSError):
+        staged.rename(own / "keep")
+    assert list(target.iterdir()) == []
 
 
 class Counting(Task):

@@ -52,6 +52,20 @@ def test_large_updates_and_models_go_by_artifacts(world: World, tmp_path) -> Non
                 assert arrays["total"][0] == 2.0
 
 
+def test_a_task_that_puts_links_to_secrets_into_its_folder_sends_none(world: World, tmp_path) -> None:
+    """What its agent seals, sends and opens lies elsewhere."""
+    with lying(world, tmp_path, "north", "east") as (wire, sites):
+        for site in sites:
+            site.start()
+        project = project_of(sites, model="Swapping", rounds=1, parameters={"count": 400_000})
+        trained(project, project.start(), rounds=1)
+        sent = [body for _, _, _, body in wire.passed]
+        for site in sites:
+            token = (site.path / "token").read_bytes()
+            assert token.startswith(b"fyd")
+            assert not any(token in body or base64.b64encode(token) in body for body in sent)
+
+
 @pytest.mark.parametrize("hook", ["train", "aggregate"])
 def test_agents_killed_with_large_content_under_way_go_on(pair, hook: str) -> None:
     project = project_of(pair, model="Large", parameters={"count": 400_000})

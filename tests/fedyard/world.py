@@ -29,7 +29,19 @@ from tests.prepared import AGENT, Prepared, Running
 from tests.waiting import until
 
 TASKS = "tests.fedyard.tasks_of_tests"
-_NAMES = ("Gated", "Stubborn", "Failing", "Large", "Odd", "Picky", "Doubling", "Stepping", "Nonsense", "Counted")
+_NAMES = (
+    "Gated",
+    "Stubborn",
+    "Failing",
+    "Large",
+    "Swapping",
+    "Odd",
+    "Picky",
+    "Doubling",
+    "Stepping",
+    "Nonsense",
+    "Counted",
+)
 ALLOWED = [f"{TASKS}:{name}" for name in _NAMES]
 
 UNCONFINED = '\n[project."*"]\nconfine = { on = "never" }\n'

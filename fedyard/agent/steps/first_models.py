@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from fedyard.agent.contract import ListRefused, Place
-from fedyard.agent.paths import under
+from fedyard.agent.paths import agents_own
 from fedyard.agent.state import RunTask
 from fedyard.agent.steps.common import Common, task_of
 from fedyard.agent.steps.hooks import Hooks
@@ -52,7 +52,7 @@ class FirstModels:
         )
         if found is None:
             return None
-        folder = under(self._at.runs, known.run_id, str(known.task_seq))
+        folder = agents_own(self._at.runs, known.run_id, known.task_seq)
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         copy = folder / "first-model.packed"  # what was sent goes, and the file is there for a restart
         shutil.copyfile(Path(found.file), copy)

@@ -20,7 +20,6 @@ from fedyard.clock import micros_now
 from fedyard.sealed.errors import Gone, NotRecipient
 from fedyard.sealed.sealing import Digests
 from fedyard.tasks import TaskError, jobs
-from fedyard.tasks.kept import copy_to_work
 from fedyard.tasks.privacy import Filter, Privacy, may_leave
 from fedyard.tasks.sources import Source
 from fedyard.wire.answers import Entry, TaskSpec
@@ -111,7 +110,7 @@ class Hooks:
         own = self.policy.folder(entry, hook, policy)
         work = own / WORK if project_id and not blind else None
         if blind:
-            copy_to_work(None, own / WORK)
+            self._keeping.place(None, run_id, own / WORK)
         self._copied(entry, spec, work)
         job = jobs.Job(
             hook=hook,
