@@ -7,13 +7,14 @@ import msgspec
 from fedyard.agent.policy import policy_of
 from fedyard.agent.site import Folder
 from fedyard.agent.state import BudgetState, State
+from fedyard.tasks.privacy import accounting
 
 
 class Budget(msgspec.Struct, frozen=True):
     """A project whose updates leave with noise, or did. epsilon, delta: what has been spent, all updates together.
 
     allowed, at_delta, clip, noise: as site.toml has it now; None where it says nothing any more. without: updates on
-    record that left without noise, of which nothing is promised.
+    record that left without noise, of which nothing is promised. is_spent: no further update may leave.
     """
 
     project_id: str
@@ -26,6 +27,7 @@ class Budget(msgspec.Struct, frozen=True):
     at_delta: float | None
     clip: float | None
     noise: float | None
+    is_spent: bool = False
 
 
 def budgets(folder: Folder, state: State) -> list[Budget]:
@@ -49,6 +51,18 @@ def budgets(folder: Folder, state: State) -> list[Budget]:
                 at_delta=privacy.delta if privacy else None,
                 clip=privacy.clip if privacy else None,
                 noise=privacy.noise if privacy else None,
+                is_spent=privacy is not None and accounting.is_spent(privacy, state.releases.of(project_id)),
             )
         )
     return sorted(found, key=lambda one: (one.name, one.project_id))
+
+
+def spent_budgets(folder: Folder, state: State) -> list[str]:
+    """A sentence for each project that this site serves and that has spent its budget. Raises `SiteError`."""
+    served = {id for id, one in folder.consents().all().items() if one.live}
+    return [
+        f"the privacy budget of {one.name} is spent (epsilon {one.epsilon:.4g} of {one.allowed:g}): no further update "
+        "leaves, and its seats fail. `fedyard site privacy` shows it"
+        for one in budgets(folder, state)
+        if one.is_spent and one.project_id in served
+    ]

@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from fedyard.actions.policy import Waits, in_effect
+from fedyard.actions.privacy import spent_budgets
 from fedyard.agent import health
 from fedyard.agent.health import Health
 from fedyard.agent.site import Folder, Settings
@@ -23,7 +25,8 @@ LEAST_FREE_BYTES = 1 << 30
 class Status(msgspec.Struct, frozen=True, kw_only=True):
     """why: what needs somebody, a sentence each; nothing does if there is none.
 
-    owed_reports: to the hub. waiting_entries: of the inbox, not done yet. Times as in the API; None: never, or none.
+    owed_reports: to the hub. waiting_entries: of the inbox, not done yet. waiting_approvals: tasks of runs that wait
+    for a person here. Times as in the API; None: never, or none.
     """
 
     site: str
@@ -37,6 +40,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     trouble: str
     owed_reports: int
     waiting_entries: int
+    waiting_approvals: int
     missing_updates: int
     free_bytes: int
     total_bytes: int
@@ -59,10 +63,13 @@ def status_of(
     keys = [epoch for epoch in folder.keyring().epochs() if epoch.state == "current" and epoch.published]
     newest = keys[-1] if keys else None
     owed = waiting = missing = faults = 0
+    asked: list[Waits] = []
+    spent: list[str] = []
     if (path := folder.path / "state.sqlite").exists():
         state = State(path)
         owed, waiting = state.seats.owed(), state.inbox.waiting_count()
         missing, faults = len(state.receipts.missing_receipts()), len(state.heads.head_faults())
+        asked, spent = in_effect(folder, state, now).waiting, spent_budgets(folder, state)
         state.close()
     silence = None if not said.beat_at else (now - said.beat_at) / SECOND
     why = [*_of_agent(said, lives=lives, ran=ran), *_of_contact(said, silence, silent_after_s, lives=lives)]
@@ -70,6 +77,7 @@ def status_of(
     why += _of_key(newest, settings, now)
     if disk.free < least_free_bytes:
         why.append(f"the disk of {folder.path} has {disk.free // 2**20} MiB left: make room")
+    why += [_of_approval(one) for one in asked] + spent
     if missing:
         why.append(f"{missing} accepted updates of this site are missing in their models: `fedyard site receipts`")
     if faults:
@@ -86,6 +94,7 @@ def status_of(
         trouble=said.trouble,
         owed_reports=owed,
         waiting_entries=waiting,
+        waiting_approvals=len(asked),
         missing_updates=missing,
         free_bytes=disk.free,
         total_bytes=disk.total,
@@ -112,6 +121,14 @@ def _of_contact(said: Health, silence: float | None, silent_after_s: float, *, l
         return []
     last = "since the agent was started" if silence is None else f"for {silence:.0f} s"
     return [f"the hub has not answered {last}: {said.trouble or 'why is not known'}"]
+
+
+def _of_approval(asked: Waits) -> str:
+    until = f", until {time_text(asked.until)}" if asked.until else ""
+    return (
+        f"run {asked.run_id} of {asked.project} waits for a person here{until}: `fedyard site policy` shows it, "
+        f"`fedyard site approve {asked.run_id}` lets it go on"
+    )
 
 
 def _of_key(newest: Epoch | None, settings: Settings, now: int) -> list[str]:

@@ -6,18 +6,22 @@ import json
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from fedyard.actions.status import Status, status_of
 from fedyard.actions.unit import Service, unit_of
+from fedyard.agent.consents import Consent
 from fedyard.agent.health import HealthFile
 from fedyard.agent.site import Folder, Settings, SiteError
-from fedyard.agent.state import Report, State
+from fedyard.agent.state import Approval, Made, Report, State
 from fedyard.cli.machine import refuse_elsewhere
 from fedyard.cli.main import main
+from fedyard.tasks.privacy import Privacy, Spent
 from fedyard.wire import locks
+from fedyard.wire.answers import Entry
 from fedyard.wire.times import DAY_S, SECOND
 from fedyard.wire.version import __version__
 from tests.ops.program import ROOT
@@ -122,6 +126,44 @@ def test_what_is_owed_is_counted(folder: Folder, clock: Clock) -> None:
     state.seats.answered(state.seats.reports(2)[0], "ok")
     state.close()
     assert status_of(folder, NOW).owed_reports == 1
+
+
+def test_who_waits_for_a_person_and_a_budget_that_is_spent_need_somebody(folder: Folder, clock: Clock) -> None:
+    with (folder.path / "site.toml").open("a") as file:
+        file.write("[project.hearts.privacy]\nclip = 1\nnoise = 2\nepsilon = 5\n")
+    consents = folder.consents()
+    consents.give(Consent(project_id="p", name="hearts", coordinator="c", identity=b"", at=0, by="people"))
+    agent(folder, clock)
+    state = State(folder.path / "state.sqlite")
+    asked = Approval(
+        project_id="p",
+        run_id="r",
+        task_seq=1,
+        name="t",
+        digest="d",
+        code="",
+        task_json=b"{}",
+        number=1,
+        attempt=1,
+        asked_at=NOW,
+        until=NOW,
+        state="waiting",
+    )  # type: ignore[arg-type]
+    state.approvals.ask(asked)
+    assert why(folder, NOW) == (
+        "run r of hearts waits for a person here, until 2027-01-15T08:00:00.000000Z: `fedyard site policy` shows it, "
+        "`fedyard site approve r` lets it go on"
+    )
+    assert status_of(folder, NOW).waiting_approvals == 1
+    state.approvals.over("r", None, NOW)
+    assert why(folder, NOW) == ""
+    entry = Entry(seq=1, kind="round_started", created_at=datetime.now(UTC), project_id="p", run_id="r", task_seq=1)
+    state.releases.reserve(entry, Privacy(clip=1.0, noise=2.0, epsilon=5.0), NOW)
+    state.results.keep_made(Made(1, "r", b"noised", "", {}), Spent(4.89, 1e-6))
+    state.close()
+    assert why(folder, NOW).startswith("the privacy budget of hearts is spent (epsilon 4.89 of 5): no further update")
+    consents.withdraw(consents.of("p"), NOW)
+    assert why(folder, NOW) == ""
 
 
 def test_a_monitor_reads_an_exit_code_and_json(folder: Folder, clock: Clock, capsys) -> None:

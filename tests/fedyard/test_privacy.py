@@ -13,7 +13,7 @@ from scipy import stats
 
 from fedyard.tasks import TaskError
 from fedyard.tasks.privacy import Filter, Privacy, Released, may_leave, noise
-from fedyard.tasks.privacy.accounting import ROUNDING, BudgetSpent, epsilon_of, spent_with, updates_within
+from fedyard.tasks.privacy.accounting import ROUNDING, BudgetSpent, epsilon_of, is_spent, spent_with, updates_within
 from fedyard.tasks.privacy.noise import clipped, factor_of, filtered, grain_of, normals
 
 FEW = Privacy(clip=1.0, noise=4.0, epsilon=8.0, delta=1e-6)
@@ -85,6 +85,15 @@ def test_a_budget_of_just_what_an_update_costs_lets_it_go_and_a_little_less_does
         spent_with(Filter(privacy, [Released(4.0, left - 1)]))
         with pytest.raises(BudgetSpent):
             spent_with(Filter(privacy, [Released(4.0, left)]))
+
+
+@pytest.mark.parametrize("noise", [0.5, 2.0, 8.0])
+@pytest.mark.parametrize(("epsilon", "delta"), [(0.5, 1e-9), (3.0, 1e-6), (80.0, 1e-5), (1000.0, 1e-15)])
+def test_a_spent_budget_is_known_without_the_accounting(noise, epsilon, delta) -> None:
+    privacy = Privacy(clip=1.0, noise=noise, epsilon=epsilon, delta=delta)
+    count = updates_within(privacy)
+    assert is_spent(privacy, [Released(noise, count)])
+    assert not count or not is_spent(privacy, [Released(noise, count - 1)])
 
 
 def test_what_left_with_less_noise_counts_with_that_noise() -> None:

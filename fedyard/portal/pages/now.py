@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from fedyard.actions.privacy import spent_budgets
+from fedyard.actions.status import LEAST_FREE_BYTES
 from fedyard.agent.consents import Consent
 from fedyard.agent.health import Health
 from fedyard.agent.notices import told
@@ -119,6 +122,8 @@ def now_of(desk: Desk, *, ask: bool = True) -> Now:
         *invitations(entries, consents),
         *key_needs(desk.folder.keyring().epochs(), at, lives=lives),
         *_memory_needs(state),
+        *[Need("warns", one[0].upper() + one[1:], "/policy", "Policy") for one in spent_budgets(desk.folder, state)],
+        *disk_needs(shutil.disk_usage(desk.folder.path).free),
         *news(entries, site_id, at),
     ]
     return Now(
@@ -191,6 +196,14 @@ def key_needs(epochs: Sequence[Epoch], at: int, *, lives: bool) -> list[Need]:
     if current[-1].key.expires <= at:
         return [Need("bad", "This site's sealing key has expired: nobody seals to it", "/keys", "Keys")]
     return []
+
+
+def disk_needs(free_bytes: int) -> list[Need]:
+    if free_bytes >= LEAST_FREE_BYTES:
+        return []
+    return [
+        Need("warns", f"The disk of this folder has {free_bytes // 2**20} MiB left: make room", "/agent", "The agent")
+    ]
 
 
 def _memory_needs(state: State) -> list[Need]:

@@ -17,7 +17,7 @@ from fedyard.portal.pages.keys import KeysShown
 from fedyard.portal.pages.left import Left, SentMessage, sent_messages
 from fedyard.portal.pages.messages import text_of
 from fedyard.portal.pages.models import charts_of as model_charts
-from fedyard.portal.pages.now import Now, agent_needs, invitations, requests_of
+from fedyard.portal.pages.now import Now, agent_needs, disk_needs, invitations, requests_of
 from fedyard.portal.pages.policy import in_words
 from fedyard.portal.pages.projects import drawn, served
 from fedyard.portal.pages.runs import with_own
@@ -106,6 +106,11 @@ def test_who_asks_and_who_invites_waits_until_somebody_answers() -> None:
     entry = Entry(seq=1, kind="member_invited", created_at=AT, project_id=PROJECT)
     assert [one.href for one in invitations([entry, entry], {})] == [f"/projects/{PROJECT}"]
     assert invitations([entry], {PROJECT: consent()}) == []
+
+
+def test_a_disk_that_is_nearly_full_needs_somebody() -> None:
+    assert [one.text for one in disk_needs(20 << 20)] == ["The disk of this folder has 20 MiB left: make room"]
+    assert disk_needs(1 << 40) == []
 
 
 def consent(**more: object) -> Consent:
