@@ -15,7 +15,7 @@ import statsmodels.api as sm
 from statsmodels.duration.survfunc import SurvfuncRight, survdiff
 
 from fedyard.tasks import Arrays, Context, Result, Task, TaskError, Unusable, Update
-from fedyard.tasks.arrays import pack, unpack
+from fedyard.tasks.arrays import not_finite, pack, unpack
 from fedyard.tasks.ready import distributions as d
 from fedyard.tasks.ready.cells import RARE, WITH_NEXT, joined, put_together, spread
 from fedyard.tasks.registry import task_of
@@ -70,7 +70,9 @@ class Federation:
                 assert not isinstance(content, bytes)
                 self.left.append(content)
                 updates.append(Update(site, content, made.metrics))
-            result = self.task().aggregate(self.context(max(self.files), number, rounds), updates)
+            task = self.task()
+            result = task.aggregate(self.context(max(self.files), number, rounds), updates)
+            assert not task.finite or not_finite(result.content) is None
             model = unpack(pack(result.content))
         return Result(model, result.metrics)
 
@@ -464,6 +466,20 @@ def test_no_small_count_leaves_with_a_curve_that_stays_close(tmp_path) -> None:
     few = [{"days": 30 * n, "dead": int(n < 3), "arm": "a"} for n in range(20)]
     with pytest.raises(TaskError, match="fewer than 5 patients, or events"):
         Federation(tmp_path, "kaplan_meier", parameters, [few]).trained(1)
+
+
+def test_a_median_that_is_not_reached_is_infinite(tmp_path) -> None:
+    rows = [{"days": n, "dead": int(n < 10)} for n in range(100)]
+    federation = Federation(tmp_path, "kaplan_meier", {"time": "days", "event": "dead"}, [rows, rows])
+    (group,) = lines(federation.trained(1).content, "groups")
+    assert (group["median"], group["events"]) == (np.inf, 20)
+
+
+def test_a_label_of_the_event_that_no_site_has_is_told(tmp_path) -> None:
+    rows = [{"days": n, "dead": ("ja", "nein")[n % 2]} for n in range(40)]
+    parameters = {"time": "days", "event": "dead", "positive": "yes"}
+    with pytest.raises(TaskError, match="none of 80 rows has the label 'yes' in column `dead`: name it as the files"):
+        Federation(tmp_path, "kaplan_meier", parameters, [rows, rows]).trained(1)
 
 
 @pytest.mark.parametrize(("row", "sentence"), [

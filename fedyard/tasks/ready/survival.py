@@ -13,8 +13,8 @@ Parameters: time (column, from 0 on; a must), event (column, 1 or true: it happe
 What leaves a site: for each group how many there are, and for each step, or several together, how many events it had
 and of how many one lost sight: nobody, or `min_count` people at least. A group does not count at a site that has fewer
 of its patients, fewer events among them (but none), or fewer of whom one lost sight (but none). The site's own
-`tasks.min_count` holds if it is larger. Rows with a missing value in one of the columns are left out. Metrics: samples;
-of the result rows, events, sites.
+`tasks.min_count` holds if it is larger. Rows with a missing value in one of the columns are left out. A median that a
+curve does not come down to is infinite. Metrics: samples; of the result rows, events, sites.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ class KaplanMeier(Task):
     """See the module's docstring."""
 
     alike = False
+    finite = False  # a median that is not reached is infinite; updates are looked at by `_unpacked`
 
     def __init__(self) -> None:
         self.chosen = Parameters(time="-", event="-")
@@ -144,6 +145,11 @@ class KaplanMeier(Task):
         rows, events = (
             sum(values) for values in zip(*((g.rows, g.events.sum()) for g in groups.values()), strict=True)
         )
+        if not events and self.chosen.positive is not None:
+            raise TaskError(
+                f"no site has an event: none of {round(rows)} rows has the label {self.chosen.positive[:60]!r} in "
+                f"column `{self.chosen.event[:60]}`: name it as the files write it (`positive`)"
+            )
         metrics = {"rows": float(rows), "events": float(events), "sites": float(len(parts))}
         content = {**self._curves(groups, sites), **_log_rank(list(groups.values()))}
         return Result({**content, "interval": np.array([self.chosen.interval])}, metrics)
