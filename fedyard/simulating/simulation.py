@@ -69,8 +69,9 @@ def simulate(
 
     rounds, parameters, contract: over what tasks.json says of each task; `parameters` of several tasks by their names.
     drop_outs, stragglers: how likely each is for a site in a round, or the sites by round. min_updates: no model is
-    made of fewer. processes: each site in a process of its own, as at an agent. folder: where sites keep what outlives
-    a run (default: it goes with the simulation). told: called with each round as it ends.
+    made of fewer. first_model: what tasks that come after none begin with. processes: each site in a process of its
+    own, as at an agent. folder: where sites keep what outlives a run (default: it goes with the simulation). told:
+    called with each round as it ends.
 
     The same seed gives the same result. What a task raises is in the result, with its traceback; raises `TaskError`
     for what was asked wrongly (no such task, no such file).
@@ -162,22 +163,38 @@ _CHOICES = {
 
 
 def _run_all(world: _World, specs: Sequence[TaskSpec], first: jobs.Packed | None) -> list[TaskRun]:
-    """Each task after those that it comes after; one whose predecessor failed is skipped."""
+    """Each task after those that it comes after; one whose predecessor failed is skipped.
+
+    first: the model of tasks that come after none.
+    """
     done: dict[str, TaskRun] = {}
     made: dict[str, jobs.Packed] = {}
+    models: dict[str, jobs.Packed] = {}
     for seq, spec in enumerate(_in_order(specs)):
         before = _before(spec, specs)
         if any(done[name].state != "succeeded" for name in before):
             done[spec.name] = TaskRun(spec.name, "skipped", "a task before it did not succeed")
             continue
-        run = _Task(world, spec, seq, {name: made[name] for name in _all_before(spec, specs) if name in made}, first)
+        begin = first
+        if before:
+            begin = None if spec.initial else _inherited(before, models)
+        run = _Task(world, spec, seq, {name: made[name] for name in _all_before(spec, specs) if name in made}, begin)
         try:
             done[spec.name] = run.run()
         finally:
             world.caller.end()
         if run.model is not None:
-            made[spec.name] = run.model
+            models[spec.name] = run.model
+            made |= {spec.name: run.model} if spec.aggregate else {}
     return [done[spec.name] for spec in specs]
+
+
+def _inherited(before: Sequence[str], models: dict[str, jobs.Packed]) -> jobs.Packed | None:
+    """What a task begins with, as at a hub: the model of that one, of those that it follows, which has ended last.
+
+    models: in the order in which their tasks have ended.
+    """
+    return next((models[name] for name in reversed(models) if name in before), None)
 
 
 def _before(spec: TaskSpec, specs: Sequence[TaskSpec]) -> list[str]:

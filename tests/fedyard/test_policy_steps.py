@@ -489,6 +489,15 @@ def test_a_day_is_24_hours_and_not_what_lies_between_two_midnights(site, later: 
     assert (here.call(run_id=NEXT).error == "") is begins
 
 
+def test_a_lower_number_a_day_waits_for_as_many_runs_to_be_a_day_old(site) -> None:
+    here = site("[project.hearts]\nruns_a_day = 3\n")
+    for hour in range(3):
+        here.now = NOON + hour * 3600 * 10**6
+        here.call(run_id=f"{RUN[:-1]}{5 + hour}")
+    fewer = site()
+    assert fewer.state.approvals.begin(PROJECT, NEXT, here.now, 2) == NOON + 3600 * 10**6 + DAY
+
+
 def test_none_a_day_is_none(site) -> None:
     assert site("[project.hearts]\nruns_a_day = 0\n").call().error.startswith("policy_runs_a_day: ")
 
@@ -638,6 +647,8 @@ def test_a_run_that_ends_is_not_waited_for_and_its_question_is_over(site) -> Non
     (one,) = here.state.approvals.latest(1)
     assert not here.state.approvals.answer(one.id, "approved", here.now)
     assert one.state == "over"
+    again = here.state.approvals.ask(msgspec.structs.replace(one, state="waiting"))  # the run goes on all the same
+    assert (again.id, again.state) == (one.id, "waiting")
 
 
 def test_a_project_that_is_left_while_a_person_is_waited_for_is_not_served(site) -> None:

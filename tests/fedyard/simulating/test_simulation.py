@@ -104,6 +104,7 @@ def test_tasks_run_in_their_order_with_what_those_before_have_made(sites, tmp_pa
     ]
     run = simulate(specs, sites, parameters={"sum": {"fails": ["nobody", 1]}})
     assert float(run.task("product").model["total"][0]) == 3 * 444
+    assert float(run.task("last").model["total"][0]) == 3 * (3 * 444) + 111  # it begins with the product
     failed = simulate(specs, sites, parameters={"sum": {"fails": ["a", 2]}})
     assert [task.state for task in failed.tasks] == ["skipped", "failed", "skipped"]
     with pytest.raises(TaskError, match="there is no task 'other'"):
@@ -119,6 +120,20 @@ def test_a_first_model_is_the_coordinators_or_is_given(sites) -> None:
     assert float(run.model["total"][0]) == 411
     given = simulate(Beginning, sites, first_model={"total": np.array([1000.0])})
     assert float(given.model["total"][0]) == 3111
+
+
+def test_a_task_begins_with_the_model_of_the_one_before_it_that_ended_last_as_at_a_hub(sites) -> None:
+    model = f"{tasks.__name__}:"
+    specs = [
+        {"name": "one", "model": f"{model}Sum", "after": []},
+        {"name": "two", "model": f"{model}Sum", "after": []},
+        {"name": "reports", "model": f"{model}Sum", "after": ["one", "two"], "aggregate": False},
+        {"name": "goes-on", "model": f"{model}Sum", "after": ["reports"]},
+        {"name": "anew", "model": f"{model}Beginning", "after": ["one"], "initial": True},
+    ]
+    run = simulate(specs, sites, parameters={"one": {}, "two": {}}, first_model={"total": np.array([1000.0])})
+    started = {one.name: one.rounds[-1].sites[0].metrics["started"] for one in run.tasks}
+    assert started == {"one": 1000.0, "two": 1000.0, "reports": 3111.0, "goes-on": 3111.0, "anew": 100.0}
 
 
 def test_a_round_draws_the_sites_that_a_hub_would_and_others_rest(tmp_path) -> None:
