@@ -31,7 +31,7 @@ def why_refused(task: r.TaskRun, spec: TaskSpec, command: c.ReportSeat) -> str:
     if spec.code == ANY_CODE or command.event not in SAID_IN:
         return ""
     wanted = reference(task, spec, command.code)
-    if command.code is not None and command.code == wanted:
+    if command.code == wanted:
         return ""
     first = "the seat that was ready first in this run has" if spec.code == SAME_CODE else "the task names"
     here = f"has the digest {command.code}" if command.code else "has no digest that it says"

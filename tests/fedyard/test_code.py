@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import msgspec
@@ -73,6 +74,20 @@ def test_other_files_make_no_difference_and_neither_does_the_place(folder: Path,
     (folder / "far.py").write_text("print()")
     assert digest(folder) == before
     assert digest(folder.rename(tmp_path_factory.mktemp("other") / "place")) == before
+
+
+def test_another_module_with_the_same_content_is_other_code(folder: Path) -> None:
+    (folder / "near.py").write_text("try:\n    from far import HERE\nexcept ImportError:\n    from other import HERE\n")
+    (folder / "far.py").write_text("HERE = 1\n")
+    before = digest(folder)
+    (folder / "far.py").rename(folder / "other.py")
+    assert digest(folder) != before
+
+
+def test_a_compiled_module_goes_before_a_file_of_its_name_as_python_has_it(folder: Path) -> None:
+    (folder / f"near{EXTENSION_SUFFIXES[0]}").write_bytes(b"compiled")
+    files = {one.module: Path(one.file).name for one in code_of("mine", folder).files}
+    assert files["near"] == f"near{EXTENSION_SUFFIXES[0]}"
 
 
 @pytest.mark.parametrize(
@@ -165,6 +180,14 @@ def test_a_file_that_was_changed_between_digest_and_import_does_not_run(folder: 
         f"train: {Path(file).name} was changed while it was about to be imported: nothing of it ran"
     )
     assert not (folder / "ran").exists()
+
+
+def test_neither_does_a_compiled_module_that_was_changed(folder: Path, child: Child) -> None:
+    compiled = folder / f"near{EXTENSION_SUFFIXES[0]}"
+    compiled.write_bytes(b"compiled")
+    made = job(folder)
+    compiled.write_bytes(b"compiled otherwise")
+    assert ran(child, made).error.startswith(f"train: {compiled.name} was changed while it was about to be imported")
 
 
 def test_a_compiled_file_that_lies_beside_is_not_used(folder: Path, child: Child) -> None:

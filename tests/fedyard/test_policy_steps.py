@@ -422,6 +422,9 @@ def test_a_hub_that_says_more_sites_than_there_are_gets_one_update_and_no_more(s
     here = site("[project.hearts]\nmin_sites = 3\n")
     assert here.call(facts={"seats": 5}).error == ""
     here.hooks.policy.check_model(entry(), said)
+    first = here.state.approvals.refused_run(RUN)
+    here.state.approvals.refuse_run(RUN, "another reason")
+    assert here.state.approvals.refused_run(RUN) == first
     assert here.call(number=2, seq=2, facts={"seats": 5}).error.startswith("policy_run_refused: ")
     assert len(here.task.asked) == 1
     assert site().call(number=2, seq=2, facts={"seats": 5}).error.startswith("policy_run_refused: ")
