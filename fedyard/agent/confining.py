@@ -22,6 +22,7 @@ def confinement_of(
         site=str(site),
         read=sorted({*_places(sources), *_modules(code), *_whole(site, said.read)}),
         write=sorted({*write} | _whole(site, said.write)),
+        modules=code is None or not code.only,
         network=said.network,
         workers=said.workers,
         environment=said.environment,
@@ -51,7 +52,12 @@ def _places(sources: Mapping[str, Source]) -> Iterator[str]:
 
 
 def _modules(code: Code | None) -> Iterator[str]:
-    return (one.file for one in code.files if one.file) if code is not None else iter(())
+    """Its files; where no other modules of the site's folder are read, what lies beside them in its packages, too."""
+    for one in () if code is None else code.files:
+        if one.file:
+            yield one.file
+        if code is not None and code.only and one.package and one.digest and "." not in one.module:
+            yield str(Path(one.file).parent)
 
 
 def _is_sqlite(where: str) -> bool:

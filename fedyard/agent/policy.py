@@ -20,6 +20,7 @@ from fedyard.agent.consents import Consent, means
 from fedyard.tasks.confined import Confine
 from fedyard.tasks.privacy import Privacy
 from fedyard.wire.answers import TaskSpec
+from fedyard.wire.comparing import part
 from fedyard.wire.plurals import counted
 from fedyard.wire.quorum import quorum_of
 from fedyard.wire.shown import shown
@@ -244,16 +245,20 @@ def differences(before: bytes, after: bytes) -> list[str]:
     return [
         f"{name}: {_said(new, name)}, was {_said(old, name)}"
         for name in sorted({*old, *new})
-        if old.get(name, _NOTHING) != new.get(name, _NOTHING)
+        if _json(old, name) != _json(new, name)
     ]
 
 
-_NOTHING: Final = object()
 _SHOWN: Final = 200
 
 
 def _said(values: Mapping[str, object], name: str) -> str:
-    return shown(msgspec.json.encode(values[name]).decode(), _SHOWN) if name in values else "not there"
+    return shown(_json(values, name), _SHOWN) if name in values else "not there"
+
+
+def _json(values: Mapping[str, object], name: str) -> str:
+    """In which 1 is not `true`; empty of what is not there."""
+    return msgspec.json.encode(values[name], order="deterministic").decode() if name in values else ""
 
 
 def _flat(value: object, name: str = "") -> dict[str, object]:
@@ -262,5 +267,5 @@ def _flat(value: object, name: str = "") -> dict[str, object]:
         return {name: value}
     flat: dict[str, object] = {}
     for key, each in value.items():
-        flat |= _flat(each, f"{name}.{key}" if name else str(key))
+        flat |= _flat(each, f"{name}.{part(key)}" if name else part(key))
     return flat

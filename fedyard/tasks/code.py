@@ -55,11 +55,12 @@ _KNOWN: dict[CodeFile, tuple[str, ...]] = {}
 class Code(msgspec.Struct, frozen=True):
     """What a task's code is made of. digest: of all; empty where the module is not found here.
 
-    only: in the places where these files lie nothing else may be imported.
+    only: of `folder`, the site's, nothing else may be imported, nor below a package that is among the files.
     """
 
     digest: str
     files: Sequence[CodeFile] = ()
+    folder: str = ""
     only: bool = False
 
 
@@ -98,7 +99,7 @@ def code_of(module: str, folder: Path, path: Sequence[str] = ()) -> Code:
                 raise CodeError(f"the code of {module} has more than {MAX_FILES} files")
             waiting += _imported(one)
     files = tuple(found[name] for name in sorted(found))
-    return Code(_digest(files) if module in found else "", files)
+    return Code(_digest(files) if module in found else "", files, str(folder))
 
 
 def _digest(files: Sequence[CodeFile]) -> str:

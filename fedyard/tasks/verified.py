@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import sysconfig
 from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
-from importlib.machinery import ExtensionFileLoader, ModuleSpec, SourceFileLoader
+from importlib.machinery import ExtensionFileLoader, ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
 
 from fedyard.tasks import TaskError
 from fedyard.tasks.code import SUFFIX, Code, CodeFile
+
+_OURS = Path(__file__).absolute().parents[1]
 
 
 class _Source(SourceFileLoader):
@@ -37,17 +40,18 @@ class Verified(MetaPathFinder):
         self._files = {one.module: one for one in code.files}
         self._tops = {name.partition(".")[0] for name in self._files}
         self._only = code.only
+        self._folder = Path(code.folder).resolve()
 
     def find_spec(
         self,
         fullname: str,
-        path: Sequence[str] | None = None,  # noqa: ARG002 - of the interface
+        path: Sequence[str] | None = None,
         target: ModuleType | None = None,  # noqa: ARG002 - of the interface
     ) -> ModuleSpec | None:
         """None for what is none of the task's. Raises `TaskError` for a file that is not as it was digested."""
         one = self._files.get(fullname)
         if one is None:
-            if self._only and fullname.partition(".")[0] in self._tops:
+            if self._only and (fullname.partition(".")[0] in self._tops or self._is_of_the_site(fullname, path)):
                 raise ModuleNotFoundError(
                     f"{fullname} is not among the files that are allowed here by a digest", name=fullname
                 )
@@ -65,6 +69,24 @@ class Verified(MetaPathFinder):
                 raise changed(one.file)
             loader = ExtensionFileLoader(fullname, one.file)
         return spec_from_file_location(fullname, one.file, loader=loader, submodule_search_locations=below)
+
+    def _is_of_the_site(self, fullname: str, path: Sequence[str] | None) -> bool:
+        """True for a module that would be found in the site's folder, as where code has put that on `sys.path`."""
+        found = PathFinder.find_spec(fullname, path)
+        if found is None:
+            return False
+        files = [found.origin] if found.has_location and found.origin else found.submodule_search_locations or ()
+        where = [Path(file).resolve() for file in files]
+        return any(
+            file.is_relative_to(self._folder) and not any(file.is_relative_to(other) for other in _NOT_THE_SITES)
+            for file in where
+        )
+
+
+_NOT_THE_SITES = frozenset(
+    Path(place).resolve() for place in (sys.prefix, sys.base_prefix, sysconfig.get_path("purelib"), _OURS)
+)
+"""Python, its packages and ours, should they lie below a site's folder."""
 
 
 def changed(file: str) -> TaskError:

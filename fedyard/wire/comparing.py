@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -72,13 +73,22 @@ def _leaves(whole: Mapping[str, Any], before: str = "") -> list[tuple[str, str]]
     leaves: list[tuple[str, str]] = []
     for name, value in whole.items():
         leaves += (
-            _leaves(value, f"{before}{name}.")
+            _leaves(value, f"{before}{part(name)}.")
             if isinstance(value, dict) and value
-            else [(before + name, _shown(value))]
+            else [(before + part(name), _shown(value))]
         )
     return leaves
 
 
+def part(name: str) -> str:
+    """One of the names that dots are put between: as JSON where it has one itself and could be taken for several."""
+    return name if name and not set(name) & {".", '"'} else msgspec.json.encode(name).decode()
+
+
 def _shown(value: object) -> str:
+    """What is too long ends with a digest, so that two values that begin alike differ."""
     text = msgspec.json.encode(value).decode()
-    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 1]}…"
+    if len(text) <= MAX_SHOWN:
+        return text
+    end = f"… (SHA-256 {hashlib.sha256(text.encode()).hexdigest()[:16]})"
+    return text[: MAX_SHOWN - len(end)] + end

@@ -15,15 +15,18 @@ import msgspec
 import numpy as np
 import pytest
 
+from fedyard.agent.confining import confinement_of
 from fedyard.tasks import jobs
 from fedyard.tasks.child import Child, Children
 from fedyard.tasks.code import NAMED, CodeError, code_of, module_of
+from fedyard.tasks.confined import Confine
 from fedyard.tasks.registry import BUILT_IN
 from fedyard.tasks.settings import Tasks
 from fedyard.tasks.sources import Source
 from tests import hooks
 
 TASK = """
+import sys
 from fedyard import Result, Task, TaskError
 import numpy
 from near import HERE
@@ -32,6 +35,10 @@ from parts.deep import DEEP
 
 class Mine(Task):
     def train(self, context, model):
+        if "on_path" in context.parameters:
+            sys.path.insert(0, context.parameters["on_path"])
+        if context.parameters.get("run"):
+            exec(open(context.parameters["run"]).read())
         if context.parameters.get("import"):
             __import__(context.parameters["import"])
         return Result(b"x", {"here": HERE, "deep": DEEP})
@@ -207,7 +214,29 @@ def test_of_code_that_is_allowed_by_a_digest_nothing_else_of_the_folder_is_impor
     for name in ("far", "parts.more"):
         finished = ran(child, msgspec.structs.replace(pinned(job(folder)), parameters={"import": name}))
         assert finished.error.startswith("train: a Python package is missing")
+    (folder / "lib").mkdir()
+    (folder / "lib" / "away.py").write_text(f"open({str(folder / 'ran')!r}, 'w')\n")
+    for name, place in (("far", folder), ("away", folder / "lib"), ("lib.away", folder)):
+        asked = {"import": name, "on_path": str(place)}
+        finished = ran(child, msgspec.structs.replace(pinned(job(folder)), parameters=asked))
+        assert finished.error.startswith("train: a Python package is missing")
+    asked = {"import": "xml.dom.minidom", "on_path": str(folder)}
+    assert ran(child, msgspec.structs.replace(pinned(job(folder)), parameters=asked)).error == ""
     assert not (folder / "ran").exists()
+
+
+def test_nor_is_it_read_and_run_where_tasks_are_confined(folder: Path, child: Child) -> None:
+    (folder / "far.py").write_text("pass\n")
+    (folder / "parts" / "weights.txt").write_text("")
+    made = job(folder)
+
+    def error(made: jobs.Job, file: str) -> str:
+        confine = confinement_of(Confine(), folder, {}, made.code, [made.folder])
+        return ran(child, msgspec.structs.replace(made, confine=confine, parameters={"run": str(folder / file)})).error
+
+    assert error(made, "far.py") == ""
+    assert error(pinned(made), "far.py").startswith("train: a file may not be read")
+    assert error(pinned(made), "parts/weights.txt") == ""
 
 
 def test_nothing_of_the_folder_runs_before_what_is_allowed_by_its_digest(folder: Path) -> None:

@@ -8,8 +8,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from domain import values as v
+from fedyard.agent.policy import differences
 from fedyard.wire.answers import TaskSpec
-from fedyard.wire.comparing import compared, run_settings
+from fedyard.wire.comparing import MAX_SHOWN, compared, run_settings
 from fedyard.wire.own import parameters_said, rounds_said, tasks_of_run, unheard_of
 from web.api.projects import NewTask
 
@@ -208,6 +209,25 @@ def test_runs_beside_each_other_differ_in_what_they_differ() -> None:
         "train.optimizer.momentum.b": ("1", ""),
         "train: rounds": ("1", "3"),
     }
-    assert {row.text for row in compared([ONE, TWO]) if row.values[0] == ""} >= {"train.more.a.b", "train.more: rounds"}
+    assert {row.text for row in compared([ONE, TWO]) if row.values[0] == ""} >= {
+        'train.more."a.b"',
+        "train.more: rounds",
+    }
     assert {row.task for row in run_settings(ONE, TWO)} == {"train"}
     assert not any(row.differs for row in compared([ONE, ONE]))
+
+
+def test_what_differs_differs_whatever_it_is_called_and_however_long_it_is() -> None:
+    """Nobody hides a change behind another parameter, or behind the end of what is shown."""
+    for before, after in (
+        ({"a": {"b": 1}}, {"a.b": 1}),
+        ({"a": {"b": 1}, "a.b": 1}, {"a": {"b": 2}, "a.b": 1}),
+        ({"a": {'"b"': 1}}, {"a": {"b": 1}}),
+        ({"a": 1}, {"a": True}),
+        ({"a": "x" * 1000 + "1"}, {"a": "x" * 1000 + "2"}),
+    ):
+        one, two = (TaskSpec(name="t", model="m", parameters=each) for each in (before, after))
+        (row, *_) = (row for row in compared([[one], [two]]) if row.differs)
+        assert all(len(value) <= MAX_SHOWN for value in row.values)
+        assert differences(msgspec.json.encode(one), msgspec.json.encode(two)) != []
+        assert differences(msgspec.json.encode(one), msgspec.json.encode(one)) == []

@@ -37,7 +37,7 @@ class Confine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Confinement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The same for one task run. read, write: whole paths. site: the site's folder, of which its modules are read.
+    """The same for one task run. read, write: whole paths. site: the site's folder; modules: those in it are read.
 
     required: better no process than one that is not held.
     """
@@ -45,6 +45,7 @@ class Confinement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     site: str
     read: list[str]
     write: list[str]
+    modules: bool = True
     network: bool = False
     workers: bool = False
     environment: list[str] = []

@@ -55,8 +55,10 @@ def rules_of(confinement: Confinement) -> Iterator[Rule]:
         yield _SHARED, WRITE
     for root in _pythons():
         yield from _tree(root, site)
+    yield confinement.site, LIST
     for path in (confinement.site, *sys.path):
-        yield from _modules(Path(path), site)
+        if confinement.modules or Path(path).resolve() != site.resolve():
+            yield from _modules(Path(path), site)
     for path in confinement.read:
         yield from _tree(Path(path).resolve(), site)
     for path in confinement.write:
