@@ -268,7 +268,8 @@ class _Task:
             self._world.told(one)
             if one.state == "failed":
                 return self._done("failed", one.reason, rounds)
-            if why := self._follow(one):
+            why = self._follow(one)
+            if why and number < self._spec.rounds:
                 return self._done("succeeded", why, rounds)
         return self._done("succeeded", "", rounds)
 

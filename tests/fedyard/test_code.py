@@ -300,6 +300,15 @@ def test_with_enough_rows_it_is_said_how_many(folder: Path, child: Child) -> Non
     assert (finished.error, finished.rows) == ("", 3)
 
 
+def test_of_several_tables_the_smallest_counts(folder: Path, child: Child) -> None:
+    sources = {}
+    for name, count in (("small", 3), ("large", 5)):
+        (folder / f"{name}.csv").write_text("a\n" + "1\n" * count)
+        sources[name] = Source(str(folder / f"{name}.csv"))
+    made = msgspec.structs.replace(job(folder), sources=sources)
+    assert ran(child, msgspec.structs.replace(made, min_rows=3)).rows == 3
+
+
 def test_an_aggregation_before_does_not_keep_the_rows_from_being_counted(folder: Path, child: Child) -> None:
     (folder / "t.csv").write_text("a,b\n1,2\n")
     made = with_data(job(folder), folder / "t.csv")

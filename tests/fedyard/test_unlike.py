@@ -180,6 +180,11 @@ def test_a_tie_is_decided_by_the_model_that_this_coordinator_made_before_it_star
     assert list(Hooks(threading.Event()).run(job(tmp_path, tie)).left_out) == ["a"]
 
 
+def test_a_tie_is_decided_by_the_model_of_the_round_before(tmp_path) -> None:
+    assert not Hooks(threading.Event()).run(job(tmp_path, [("b", LONG)])).error
+    assert list(Hooks(threading.Event()).run(job(tmp_path, [("a", W), ("b", LONG)])).left_out) == ["a"]
+
+
 def test_nonsense_in_large_updates_is_found_when_they_are_asked_for(tmp_path) -> None:
     size = MAX_TOGETHER_BYTES // 8 // 2 + FILE_FROM_BYTES
     bad = np.zeros(size)

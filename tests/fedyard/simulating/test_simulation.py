@@ -186,6 +186,12 @@ def test_a_task_that_gets_no_better_stops_early(sites) -> None:
     run = simulate([{"name": "sum", "model": SCORED, "rounds": 9, "score_every": 1, "stop_early": stop}], sites)
     assert len(run.rounds) == 5
     assert (run.state, run.tasks[0].reason) == ("succeeded", "stopped_early: 1 round without a better 'score.good'")
+    run = simulate([{"name": "sum", "model": SCORED, "rounds": 5, "score_every": 1, "stop_early": stop}], sites)
+    assert run.tasks[0].reason == ""  # it was the last round anyway
+    stop |= {"patience": 2, "min_delta": 1.5}  # better by 1 in each round
+    run = simulate([{"name": "sum", "model": SCORED, "rounds": 9, "score_every": 1, "stop_early": stop}], sites)
+    assert len(run.rounds) == 5
+    assert run.tasks[0].reason.startswith("stopped_early: 2 rounds")
 
 
 def test_what_is_kept_outlives_a_run_where_a_folder_is_named(sites, tmp_path) -> None:
