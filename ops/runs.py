@@ -14,7 +14,7 @@ from domain.values import Micros
 from fedyard.wire import answers
 from fedyard.wire.causes import OUT_EVENTS, TASK_FAILED, first_cause, said_of
 from fedyard.wire.types import UUID_PATTERN
-from fedyard.wire.waiting import Waits, waits_of
+from fedyard.wire.waiting import Waits, own_word_remedies, waits_of
 from ops import deployments, matches, workloads
 from ops.accounts import AT_ONCE, OPERATOR
 from ops.spans import ago, micros, span, until
@@ -195,9 +195,11 @@ def _seats(database: Database, run: Run, waits: Waits, current: Round, now: Micr
             yield from (f"    {told}" for told in workloads.why(database, holder, now))
             continue
         yield f"  waits for {_seat(seat, now)}; {_site(database, seat.site_id, now)}"
-        begun.append(seat.site_id)
+        if not seat.waits_for or _is_away(database, seat.site_id):
+            begun.append(seat.site_id)
     if begun:
         yield from _remedies(database, begun)
+    yield from (f"  {told}" for told in own_word_remedies(seat.waits_for for seat in missing))
     if missing:
         yield "  At the deadline the round goes on without them if its quorum is there; if not, the run fails."
     told = _told(_outs(database, run)) if out else {}
@@ -216,6 +218,11 @@ def _remedies(database: Database, waited_for: list[Id]) -> Iterator[str]:
         )
     if states - {SiteState.ONLINE}:
         yield "  What is not online does not call: its people look after its agent, which goes on where it was."
+
+
+def _is_away(database: Database, ident: Id) -> bool:
+    site = sites.site(database, OPERATOR, ident)
+    return site is not None and site.state != SiteState.ONLINE
 
 
 def _seat(seat: Seat, now: Micros) -> str:

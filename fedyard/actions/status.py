@@ -112,7 +112,10 @@ def _of_agent(said: Health, *, lives: bool, ran: bool) -> list[str]:
         return ["no agent has run here yet: `fedyard site run`"]
     if said.ended_at is not None:
         return [f"the agent has ended {time_text(said.ended_at)}"]
-    return [f"the agent has said nothing since {time_text(said.at)}: it was killed, or hangs"]
+    silent = f"the agent has said nothing since {time_text(said.at)}"
+    if said.has_process():
+        return [f"{silent}, and process {said.pid} is there: it hangs, or cannot write into its folder (a full disk?)"]
+    return [f"{silent}: it was killed"]
 
 
 def _of_contact(said: Health, silence: float | None, silent_after_s: float, *, lives: bool) -> list[str]:

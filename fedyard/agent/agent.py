@@ -195,6 +195,7 @@ class Agent:
             self._health.write()
         self._close(threads["logs"])
         self._health.write(ended=True)
+        self.state.settle()
         lock.close()
         if self._failure is not None:
             raise self._failure
@@ -238,7 +239,9 @@ class Agent:
                 lasted = self._clock.monotonic() - start
                 failures = 1 if lasted > FAULT_PAUSES.most else failures + 1
                 name = threading.current_thread().name
-                self._log("went wrong", thread=name, error=type(error).__name__, at=place_of(error), times=failures)
+                fault = type(error).__name__
+                detail = str(error) if isinstance(error, DISK) else None  # of the system, not of data
+                self._log("went wrong", thread=name, error=fault, detail=detail, where=place_of(error), times=failures)
                 self._clock.wait(self._flags.closing, jitter(FAULT_PAUSES.after(failures)))
             else:
                 return

@@ -7,6 +7,7 @@ it nothing. Who reads it asks how old it is: an agent that was killed says nothi
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -60,6 +61,18 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     def lives(self, now: int) -> bool:
         """True if the agent that wrote this is there, as far as its age tells."""
         return self.ended_at is None and now - self.at < 3 * EVERY_S * SECOND
+
+    def has_process(self) -> bool:
+        """True if its process is there, or another one that has its number by now."""
+        if not self.pid or self.ended_at is not None or sys.platform == "win32":  # where signal 0 ends a process
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except OSError:
+            return True  # somebody else's
+        return True
 
 
 def read(folder: Path) -> Health | None:

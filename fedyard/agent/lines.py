@@ -85,7 +85,9 @@ def line_of(settings: LogSettings, at: str, site: str, what: str, facts: Mapping
         return None
     said = {name: fact for name, fact in facts.items() if fact is not None}
     if settings.format == "json":
-        return json.dumps({"at": at, "level": level, "site": site, "what": what, **said}, default=repr)
+        own = {"at": at, "level": level, "site": site, "what": what}
+        facts = {f"its_{name}" if name in own else name: fact for name, fact in said.items()}
+        return json.dumps({**own, **facts}, default=repr)
     words = " ".join(f"{name}={_word(fact)}" for name, fact in said.items())
     return shown(f"{at} {level.upper():7} {site}: {what}{' ' if words else ''}{words}", MAX_LINE)
 

@@ -7,6 +7,7 @@ fails. One that is scored is done at its deadline with the scores that have come
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeAlias
@@ -24,6 +25,12 @@ OUT = frozenset({"done", "failed", "dropped", "cancelled"})
 """States of a seat that nothing waits for."""
 NOT_ASKED = frozenset({"resting"})
 """States of a live seat that has no part in the present round."""
+
+_OWN_WORD: Mapping[str, str] = {
+    "approval": "What waits for approval waits for its site's people: `fedyard site policy` there shows them the task, "
+    "`fedyard site approve` or `refuse` answers.",
+    "hours": "What waits for hours goes on by itself when they begin, if that is before the deadline.",
+}
 
 AtDeadline: TypeAlias = Literal["goes_on", "is_extended", "fails", "unknown", "takes_scores"]
 """takes_scores: the round is done with the scores that have come."""
@@ -117,3 +124,9 @@ def _of_task(task: TaskRun, whole: bool) -> Waits:
     there = [seat for seat in seats if seat.state in _THERE.get(here.state, ())]
     late = tuple(seat for seat in seats if seat not in there)
     return Waits(task, here, len(there), late, out, whole)
+
+
+def own_word_remedies(waits_for: Iterable[str]) -> list[str]:
+    """What people can do about seats that wait by their sites' own word. waits_for: of each seat, or empty."""
+    waiting = set(waits_for)
+    return [remedy for word, remedy in _OWN_WORD.items() if word in waiting]

@@ -26,6 +26,15 @@ def test_json_has_what_it_always_had_and_its_level() -> None:
     }  # fmt: skip
 
 
+def test_no_fact_takes_the_place_of_when_and_whose_a_line_is() -> None:
+    said = line("went wrong", at="inbox.py:45", site="east", level="info", times=1)
+    assert said is not None
+    assert json.loads(said) == {
+        "at": AT, "level": "error", "site": "north", "what": "went wrong",
+        "its_at": "inbox.py:45", "its_site": "east", "its_level": "info", "times": 1,
+    }  # fmt: skip
+
+
 def test_text_is_one_line_for_people_whatever_it_holds() -> None:
     text = LogSettings(format="text")
     said = line("hub unavailable", text, detail='no "answer"\n\x1b[31mred', tries=3, none=None)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from fedyard.actions.status import Status, status_of
 from fedyard.actions.unit import Service, unit_of
 from fedyard.agent.consents import Consent
-from fedyard.agent.health import HealthFile
+from fedyard.agent.health import NAME, HealthFile, read
 from fedyard.agent.site import Folder, Settings, SiteError
 from fedyard.agent.state import Approval, Made, Report, State
 from fedyard.cli.machine import refuse_elsewhere
@@ -91,8 +93,13 @@ def test_what_needs_somebody_is_said(folder: Folder, clock: Clock) -> None:
     assert why(folder, clock.at) == "the hub has not answered for 301 s: no answer from https://hub.example"
     assert why(folder, clock.at, silent_after_s=302) == ""
     assert why(folder, clock.at + 60 * SECOND) == (
-        "the agent has said nothing since 2027-01-15T08:05:06.000000Z: it was killed, or hangs"
+        f"the agent has said nothing since 2027-01-15T08:05:06.000000Z, and process {os.getpid()} is there: it hangs, "
+        "or cannot write into its folder (a full disk?)"
     )
+    health = read(folder.path)
+    assert health is not None
+    (folder.path / NAME).write_bytes(msgspec.json.encode(msgspec.structs.replace(health, pid=2**22)))  # none has it
+    assert why(folder, clock.at + 60 * SECOND).endswith(": it was killed")
     file.write(ended=True)
     assert why(folder, clock.at) == "the agent has ended 2027-01-15T08:05:06.000000Z"
 

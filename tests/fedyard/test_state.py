@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import stat
 import threading
@@ -64,6 +65,17 @@ def body(state: State, name: str) -> bytes | None:
 @pytest.fixture
 def state(tmp_path) -> State:
     return State(tmp_path / "state.sqlite")
+
+
+def test_what_is_settled_is_whole_in_the_file_alone(tmp_path) -> None:
+    state = State(tmp_path / "state.sqlite")
+    state.approvals.begin("p", "r", 1, None)
+    state.settle()
+    shutil.copy(tmp_path / "state.sqlite", tmp_path / "copy.sqlite")
+    copy = State(tmp_path / "copy.sqlite")
+    assert copy.approvals.began("p", 2) == 1
+    copy.close()
+    state.close()
 
 
 def test_is_private(tmp_path, state) -> None:

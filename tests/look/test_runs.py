@@ -440,6 +440,18 @@ def test_people_are_told_what_to_do_about_sites_that_are_late(sites: list[SiteAb
     assert all(word in one for word, one in zip(words, found, strict=True))
 
 
+def test_who_waits_for_a_person_is_not_said_to_compute() -> None:
+    run = run_of(
+        task_of([round_of(1, "selecting")], [seat("a", "ready"), seat("b", "preparing", waits_for="approval")])
+    )
+    sites = {"b": SiteAbout("online")}
+    (waits,) = shown(run, NAMES, now=at(0), sites=sites, whys={}, whole=True).waiting
+    (told,) = waits.remedies
+    assert "waits for its site's people" in told
+    (waits,) = shown(run, NAMES, now=at(0), sites={"b": SiteAbout("silent")}, whys={}, whole=True).waiting
+    assert ["does not call" in one for one in waits.remedies] == [True, False]
+
+
 def test_facts_of_an_event_are_told_without_what_is_empty() -> None:
     facts = {"model_version": 7, "detail": "", "metrics": {"loss": 0.5, "auc": 0.9}, "tasks": ["a", "b"], "none": None}
     assert told(facts) == "model version 7; metrics loss 0.5, auc 0.9; tasks a, b"

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from fedyard.agent.state.approvals import Approvals
@@ -96,6 +97,11 @@ class State:
     def close(self) -> None:
         with self._lock:
             self._db.close()
+
+    def settle(self) -> None:
+        """Have all of it in the file itself, so that a copy of that is whole; while others read, as much as can be."""
+        with self._lock, suppress(sqlite3.OperationalError):  # a full disk, or a command that writes just now
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def copy_to(self, path: Path) -> None:
         """A copy of this whole memory as it is now."""

@@ -137,7 +137,7 @@ class Steps:
             return self._given_up(entry, "not understood", why[:MAX_REASON])
         except Exception as error:  # noqa: BLE001 - an entry must not end the agent
             fault = type(error).__name__
-            self._at.log("entry failed", entry=entry.seq, kind=entry.kind, error=fault, at=place_of(error))
+            self._at.log("entry failed", entry=entry.seq, kind=entry.kind, error=fault, where=place_of(error))
             why = "its disk is full or failed" if isinstance(error, DISK) else "the agent's log at the site says where"
             return self._given_up(entry, "failed", f"this site's agent could not do what {entry.kind} asks for: {why}")
 
@@ -197,7 +197,7 @@ class Steps:
         except Exception as error:
             if isinstance(error, Refused) and error.token_unknown:
                 raise
-            self._at.log("seat not failed", entry=entry.seq, error=type(error).__name__, at=place_of(error))
+            self._at.log("seat not failed", entry=entry.seq, error=type(error).__name__, where=place_of(error))
         return outcome
 
     def _not_served(self, entry: Entry, refusal: NotConsented) -> str:

@@ -166,7 +166,9 @@ class Reporting:
                     ),
                 )
                 if answer.reason:
-                    self._at.log("seat failed", entry=entry.seq, run=entry.run_id, at="the hub", reason=answer.reason)
+                    self._at.log(
+                        "seat failed", entry=entry.seq, run=entry.run_id, where="the hub", reason=answer.reason
+                    )
         except Refused as error:
             if error.problem in NOT_SO_FAR and self._forgotten(entry):
                 self._at.state.seats.ask_anew(report, draw_key())

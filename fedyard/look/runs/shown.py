@@ -13,7 +13,7 @@ from fedyard.look.runs.spans import Timeline, timeline_of
 from fedyard.look.runs.words import headline
 from fedyard.wire.answers import Run, Seat, TaskRun
 from fedyard.wire.causes import OUT_EVENTS, TASK_FAILED, Cause, Told, said_of
-from fedyard.wire.waiting import Waits, waits_of
+from fedyard.wire.waiting import Waits, own_word_remedies, waits_of
 
 MAX_LATE = 20
 """Seats that are named of those that a round waits for."""
@@ -155,8 +155,16 @@ def _waiting(run: Run, waits: Waits, names: Mapping[str, str], sites: Mapping[st
     late = tuple(
         Late(seat, names.get(seat.site_id, seat.site_id), sites.get(seat.site_id)) for seat in waits.late[:MAX_LATE]
     )
-    asked = [run.coordinator_site_id] if waits.coordinator else [one.seat.site_id for one in late]
-    return Waiting(waits, late, len(waits.late) - len(late), tuple(remedies([sites[s] for s in asked if s in sites])))
+    at_work = [one.seat.site_id for one in late if not one.seat.waits_for or _is_away(one.about)]
+    asked = [run.coordinator_site_id] if waits.coordinator else at_work
+    told = remedies([sites[s] for s in asked if s in sites])
+    if not waits.coordinator:
+        told += own_word_remedies(one.seat.waits_for for one in late)
+    return Waiting(waits, late, len(waits.late) - len(late), tuple(told))
+
+
+def _is_away(site: SiteAbout | None) -> bool:
+    return site is not None and site.state != _LIVE_SITE
 
 
 def remedies(sites: Sequence[SiteAbout]) -> list[str]:

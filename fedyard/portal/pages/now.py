@@ -168,6 +168,11 @@ def agent_needs(health: Health | None, at: int, folder: str) -> list[Need]:
     if health is None:
         return [Need("bad", "No agent has worked in this folder yet: start it", "/agent", "The agent", run)]
     if not health.lives(at):
+        if health.has_process():
+            text = (
+                f"The agent has said nothing lately, and process {health.pid} is there: it hangs, or its disk is full"
+            )
+            return [Need("bad", text, "/agent", "The agent")]
         text = "The agent has stopped: nothing is taken up, and nothing is sent, until it is started again"
         return [Need("bad", text, "/agent", "The agent", run)]
     needs = []
