@@ -26,6 +26,7 @@ def north(world: World, tmp_path: Path) -> Iterator[SiteProcess]:
     said = site.path / "site.toml"
     said.write_text(said.read_text().replace('[project."*"]', '[project."*"]\nask = "runs"'))
     site.may_be_alone().start()
+    until((site.path / "state.sqlite").exists)  # its people ask its memory
     yield site
     site.kill()
 
