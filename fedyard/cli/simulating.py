@@ -11,11 +11,13 @@ import click
 import msgspec
 
 from fedyard.actions.site import UsageError
-from fedyard.agent.policy import HELD_BACK, ProjectPolicy, policy_of
+from fedyard.agent.policy import EVERY_PROJECT, HELD_BACK, ProjectPolicy, policy_of
 from fedyard.agent.site import Folder
 from fedyard.agent.state import State
 from fedyard.cli.common import FILE, complain
 from fedyard.cli.listing import Listing, terminal
+from fedyard.tasks.settings import Tasks
+from fedyard.tasks.sources import Source
 from fedyard.wire.command_line import JSON, Command, Group, Words, print_json
 from fedyard.wire.plurals import counted
 from fedyard.wire.shown import shown
@@ -208,6 +210,8 @@ def attempt(
         rounds=rounds,
         model=None if model is None else _content(model),
         word=word,
+        sources={} if data else _sources(folder, section),
+        min_count=_min_count(folder, section),
     )
     if as_json:
         print_json(found)
@@ -265,6 +269,17 @@ def _data(folder: Folder, said: Sequence[str], section: Section | None) -> Mappi
     if not own:
         raise UsageError("this site has no data in its site.toml: name some with --data train=FILE")
     return {name: file if "://" in file else str(folder.path / file) for name, file in own.items()}
+
+
+def _sources(folder: Folder, section: Section | None) -> Mapping[str, Source]:
+    """How the site has its data read."""
+    return folder.sources(folder.settings(), EVERY_PROJECT if section is None else section.policy)
+
+
+def _min_count(folder: Folder, section: Section | None) -> int:
+    """The smallest count that a ready task may tell here; without a site, that of a site that says nothing."""
+    tasks = folder.settings().tasks if (folder.path / "site.toml").exists() else Tasks()
+    return tasks.min_count if section is None else section.policy.least(tasks.min_count)
 
 
 def _content(file: Path) -> Content:

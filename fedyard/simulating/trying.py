@@ -18,12 +18,15 @@ from fedyard.simulating.simulation import asked
 from fedyard.tasks import Content, jobs
 from fedyard.tasks.arrays import CONTENT_LIMIT_BYTES, pack, unpack
 from fedyard.tasks.privacy import Filter, Privacy, Released, Spent, may_leave
+from fedyard.tasks.settings import Tasks
+from fedyard.tasks.sources import Source
 from fedyard.wire.answers import TaskSpec
 
 VALUES_SHOWN = 4
 ROUNDS = 2
 """So many are tried, if the task has as many: what leaves in the first one is often of another kind."""
 SITE = "this-site"
+MIN_COUNT = Tasks().min_count
 
 
 @dataclass(frozen=True)
@@ -117,13 +120,16 @@ def tried(
     site_id: str = SITE,
     limit_bytes: int = CONTENT_LIMIT_BYTES,
     word: Word | None = None,
+    sources: Mapping[str, Source] | None = None,
+    min_count: int = MIN_COUNT,
 ) -> Tried:
     """Call prepare, train and aggregate (of this site's update alone) as an agent would; nothing is sent or kept.
 
     task: as `simulate` has it; of several tasks the first one. data: name -> file, as in site.toml. rounds: how many
     are tried (default: two, or as many as the task has). model: what round 1 begins with. word: what the site says of
-    the project; updates are filtered as they would be, and no budget is spent. Raises `TaskError` for what
-    was asked wrongly; what goes wrong in the task is a step's `reason`.
+    the project; updates are filtered as they would be, and no budget is spent. sources: how the site has data read.
+    min_count: its smallest count for ready tasks. Raises `TaskError` for what was asked wrongly; what goes wrong in the
+    task is a step's `reason`.
     """
     meant = named(task)
     spec = asked(meant, None, parameters or {}, {})[0]
@@ -134,7 +140,19 @@ def tried(
     steps: list[Step] = []
     with tempfile.TemporaryDirectory(prefix="fedyard-") as room, importable(meant):
         caller, packed = InProcess(), None if model is None else jobs.packed(pack(model, limit_bytes))
-        trial = _Trial(spec, meant.allowed, number, dict(data), site_id, Path(room), limit_bytes, caller, word)
+        trial = _Trial(
+            spec,
+            meant.allowed,
+            number,
+            dict(data),
+            site_id,
+            Path(room),
+            limit_bytes,
+            caller,
+            word,
+            dict(sources or {}),
+            min_count,
+        )
         step, _ = trial.step("prepare", 1)
         steps.append(step)
         for one in range(1, number + 1):
@@ -163,6 +181,8 @@ class _Trial:
     limit_bytes: int
     caller: InProcess
     word: Word
+    sources: dict[str, Source]
+    min_count: int
 
     def step(
         self,
@@ -184,6 +204,8 @@ class _Trial:
             rounds=max(self.rounds, self.spec.rounds),
             parameters=self.spec.parameters,
             data=self.data,
+            sources=self.sources,
+            min_count=self.min_count,
             folder=str(self.room / "run"),
             model=model,
             updates=list(updates),

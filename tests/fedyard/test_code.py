@@ -84,10 +84,12 @@ def test_other_files_make_no_difference_and_neither_does_the_place(folder: Path,
 
 
 def test_another_module_with_the_same_content_is_other_code(folder: Path) -> None:
-    (folder / "near.py").write_text("try:\n    from far import HERE\nexcept ImportError:\n    from other import HERE\n")
+    (folder / "near.py").write_text(
+        "try:\n    from far import HERE\nexcept ImportError:\n    from far_away import HERE\n"
+    )
     (folder / "far.py").write_text("HERE = 1\n")
     before = digest(folder)
-    (folder / "far.py").rename(folder / "other.py")
+    (folder / "far.py").rename(folder / "far_away.py")
     assert digest(folder) != before
 
 

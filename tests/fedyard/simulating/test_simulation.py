@@ -153,6 +153,21 @@ def test_a_round_draws_the_sites_that_a_hub_would_and_others_rest(tmp_path) -> N
     assert few.reason.startswith("quorum_not_met: 0 of 2 sites, and 2 are needed")
 
 
+def test_who_has_failed_is_not_drawn_any_more(tmp_path) -> None:
+    paths = [tmp_path / f"s{number}.csv" for number in range(6)]
+    for path in paths:
+        path.write_text("1")
+    names, run_id = [path.stem for path in paths], Network(0).run_id
+    failed = drawn(run_id, 0, 1, names, 3)[0]
+    contract = {"sample": 0.5, "quorum": 2, "quorum_of": "count"}
+    run = simulate(Sum, paths, rounds=6, contract=contract, parameters={"fails": [failed, 1]})
+    left = [name for name in names if name != failed]
+    assert any(failed in drawn(run_id, 0, number, names, 3) for number in range(2, 7))
+    for one in run.rounds[1:]:
+        taking = {site.site for site in one.sites if site.outcome == "submitted"}
+        assert taking == set(drawn(run_id, 0, one.number, left, 3))
+
+
 SCORED = f"{tasks.__name__}:Scored"
 
 

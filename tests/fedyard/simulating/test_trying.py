@@ -92,6 +92,37 @@ def test_the_site_and_its_project_say_which_data(site, capsys) -> None:
     assert (code, "no project 'other'" in err) == (2, True)
 
 
+def test_the_sites_word_on_reading_and_on_small_counts_holds(site, capsys) -> None:
+    (site.path / "own.csv").write_text("dose|sex\n" + "1,5|f\n" * 8 + "?|m\n" * 8)
+    toml = site.path / "site.toml"
+    said_of_all = toml.read_text().replace("[tasks]\n", "[tasks]\nmin_count = 9\n")
+    told = 'data = { train = "own.csv" }\nmin_count = 7\n'
+    toml.write_text(
+        said_of_all.replace('data = { train = "other.csv" }\n', told)
+        + '[reading.train]\nseparator = "|"\ndecimal = ","\nmissing = ["?"]\n'
+    )
+    at = (
+        "--folder",
+        str(site.path),
+        "task",
+        "try",
+        "table_one",
+        "--set",
+        'columns=["dose"]',
+        "--rounds",
+        "1",
+        "--json",
+    )
+    code, out, _ = said(capsys, *at, "--set", "by=sex")
+    assert "no group of this site has enough rows" in json.loads(out)["steps"][-1]["reason"]
+    assert code == 1
+    code, out, err = said(capsys, *at, "--set", "by=sex", "--project", "doses")
+    assert code == 0, err + out
+    (train,) = (step for step in json.loads(out)["steps"] if step["hook"] == "train")
+    firsts = {one["name"]: one["first"] for one in train["leaves"]}
+    assert (firsts["moments.count"], firsts["moments.mean"]) == ("8", "1.5")
+
+
 def test_people_read_what_would_leave_and_what_would_not(data, capsys) -> None:
     code, out, _ = said(capsys, "task", "try", TASK, "--data", f"train={data['train']}")
     assert code == 0
