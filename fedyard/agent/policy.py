@@ -31,6 +31,7 @@ MAX_METRICS: Final = 64
 MAX_METRIC_NAME: Final = 64
 HELD_BACK: Final = "the task failed; what it says of it stays at its site"
 """What the coordinator is told in place of a hook's own sentence, where what a task says stays."""
+LEFT_OUT_HELD_BACK: Final = "the task cannot use it; why stays at the coordinator's site"
 SAMPLES: Final = "samples"
 """The metric by which a task says how many rows its update was made of."""
 _DIGEST: Final = "@sha256:"

@@ -23,6 +23,8 @@ def is_blind(hook: Hook, noisy: bool) -> bool:
     return noisy and hook == "initial"
 
 
+FEW_ROWS = "policy_min_rows:"
+"""How it begins where a table has fewer rows than its site wants, which is looked at before the task is there."""
 MAX_LOG = 16_384
 """Characters of one call to `context.log`; the rest of it is cut off."""
 

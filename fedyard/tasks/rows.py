@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from fedyard.tasks import TaskError
+from fedyard.tasks.jobs import FEW_ROWS
 from fedyard.tasks.reading import read
 from fedyard.tasks.sources import Source, is_url
 
@@ -23,7 +24,7 @@ def check_rows(sources: Mapping[str, Source], least: int) -> int | None:
     counts = {name: count for name, source in sources.items() if (count := count_rows(source)) is not None}
     small = sorted(name for name, count in counts.items() if count < least)
     if small:
-        raise TaskError(f"policy_min_rows: this site takes part with {least} rows at least, not so {', '.join(small)}")
+        raise TaskError(f"{FEW_ROWS} this site takes part with {least} rows at least, not so {', '.join(small)}")
     return min(counts.values(), default=None)
 
 

@@ -25,6 +25,7 @@ from fedyard.agent.policy import MAX_METRICS
 from fedyard.agent.site import Folder, Settings
 from fedyard.agent.state import Approval, State
 from fedyard.agent.steps import Steps
+from fedyard.agent.steps.scoring import Scoring
 from fedyard.client.client import Client
 from fedyard.client.transfer import Transfer
 from fedyard.clock import SystemClock
@@ -339,6 +340,31 @@ def test_what_a_task_says_stays_where_the_section_says_so(site, section: str, er
     assert here.call().error == error
     here.steps.logs.keep()
     assert (here.state.logs.next_piece() is not None) is leaves
+
+
+@pytest.mark.parametrize("said", ["train: policy_min_rows: patient 17", "policy_min_rows: patient 17"])
+def test_a_sentence_that_is_like_the_sites_own_stays_too(site, said: str) -> None:
+    here = site("[project.hearts]\nlogs = false\nmin_rows = 5\n")
+    here.task.said = jobs.Finished(error=said)
+    assert here.call().error in (
+        "policy_min_rows: this site takes part with 5 rows at least",
+        "train: the task failed; what it says of it stays at its site",
+    )
+
+
+def test_that_there_are_too_few_rows_is_told_as_the_sites_own_word(site) -> None:
+    loud = site("[project.hearts]\nmin_rows = 5\n")
+    loud.task.said = jobs.Finished(error="train: policy_min_rows: this site takes part with 5 rows at least, not so x")
+    assert loud.call().error == "policy_min_rows: this site takes part with 5 rows at least, not so x"
+
+
+@pytest.mark.parametrize(("logs", "leaves"), [("true", True), ("false", False)])
+def test_why_a_task_cannot_use_an_update_stays_where_what_it_says_does(site, logs: str, leaves: bool) -> None:
+    here = site(f"[project.hearts]\nlogs = {logs}\n")
+    for error in ("", "aggregate: no update can be used"):
+        here.task.said = jobs.Finished(error=error, left_out={"s": "patient 17"})
+        (said,) = here.call("aggregate").left_out.values()
+        assert ("patient 17" in said) is leaves
 
 
 NOISY = "[project.hearts.privacy]\nclip = 1.0\nnoise = 8.0\nepsilon = 10.0\n"
@@ -726,3 +752,31 @@ def test_what_may_not_leave_is_not_kept_either(site) -> None:
         assert task.found == "x"
     here.call("score", seq=4)
     assert task.found == "xx"
+
+
+@dataclass
+class Reports:
+    """What would be reported of a score."""
+
+    sent: list[dict[str, Any]] = field(default_factory=list)
+
+    def why(self, error: Exception) -> str:
+        return str(error)
+
+    def keep(self, _entry: Entry, _what: str, said: dict[str, Any]) -> dict[str, Any]:
+        return said
+
+    def send(self, _entry: Entry, said: dict[str, Any]) -> None:
+        self.sent.append(said)
+
+
+@pytest.mark.parametrize(("every", "number", "asked"), [(0, 1, False), (2, 1, False), (2, 2, True), (2, 3, True)])
+def test_a_hub_gets_scores_in_the_rounds_that_the_task_has_scored(site, every: int, number: int, asked: bool) -> None:
+    here, reports = site(), Reports()
+    scoring = Scoring(here.hooks._at, reports, here.hooks, here.hooks._holding)  # type: ignore[arg-type]
+    task = msgspec.structs.replace(SPEC, score_every=every)
+    facts = {"attempt": 1, "number": 1, "report_seq": 0, "task": task}
+    scoring.score(entry(number=number, facts=facts))
+    (said,) = reports.sent
+    assert ("none of that round" in said["reason"]) is not asked
+    assert here.task.asked == []  # there is no model here, which is looked for after that

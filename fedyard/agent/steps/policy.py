@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -15,7 +15,7 @@ import msgspec
 from fedyard.agent import contract
 from fedyard.agent.paths import under
 from fedyard.agent.patience import Overtaken
-from fedyard.agent.policy import HELD_BACK, PolicyRefused, ProjectPolicy, differences
+from fedyard.agent.policy import HELD_BACK, LEFT_OUT_HELD_BACK, PolicyRefused, ProjectPolicy, differences
 from fedyard.agent.state import Approval
 from fedyard.agent.steps.common import Common, task_of
 from fedyard.agent.steps.holding import Holding
@@ -96,9 +96,14 @@ class Policy:
 
     def after(self, entry: Entry, hook: jobs.Hook, policy: ProjectPolicy, finished: jobs.Finished) -> jobs.Finished:
         """What may leave of a hook's outcome; with an error instead where it may not leave at all."""
+        finished = msgspec.structs.replace(finished, left_out=_unsaid(finished.left_out, policy))
         if finished.error:
-            own = finished.error.startswith("policy_")
-            error = finished.error if policy.logs or own else f"{hook}: {HELD_BACK}"
+            error = finished.error if policy.logs else f"{hook}: {HELD_BACK}"
+            if policy.min_rows and finished.error.startswith(
+                f"{hook}: {jobs.FEW_ROWS}"
+            ):  # said before the task was there
+                few = f"{jobs.FEW_ROWS} this site takes part with {policy.min_rows} rows at least"
+                error = finished.error.removeprefix(f"{hook}: ") if policy.logs else few
             if finished.died and policy.privacy is not None:  # with which code, or of which signal, may come of data
                 error = f"{hook}: {HIDDEN}"
             return msgspec.structs.replace(finished, error=error)
@@ -218,6 +223,11 @@ class Policy:
     def _wait(self, entry: Entry, seconds: float) -> None:
         self._at.patience.pause(entry, seconds)
         self._holding.consented(entry)
+
+
+def _unsaid(left_out: Mapping[str, str], policy: ProjectPolicy) -> dict[str, str]:
+    """Sites whose updates a task cannot use, without its sentences where what it says stays."""
+    return dict(left_out) if policy.logs else dict.fromkeys(left_out, LEFT_OUT_HELD_BACK)
 
 
 def _plain(found: os.stat_result) -> bool:

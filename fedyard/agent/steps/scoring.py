@@ -20,6 +20,7 @@ from fedyard.sealed.errors import Gone, SealError, TaskDiffers
 from fedyard.sealed.trust import Changed
 from fedyard.wire.answers import Entry, TaskSpec
 from fedyard.wire.notices import Invitation
+from fedyard.wire.scoring import wanted
 from fedyard.wire.types import decode
 
 SCORED = "scored"
@@ -42,6 +43,10 @@ class Scoring:
         seat = self._seated(entry, facts.report_seq, facts.number, facts.attempt, msgspec.json.encode(facts.task))
         try:
             self._holding.hold(entry, facts.task)
+            if not wanted(facts.task.score_every, facts.task.rounds, entry.round or 0):
+                raise TaskDiffers(
+                    f"the hub asks for scores of round {entry.round}; task {facts.task.name!r} has none of that round"
+                )
             finished = self._hooks.call(entry, "score", facts.task, self._with_model(entry, facts.task, seat))
         except Changed:
             raise
