@@ -14,6 +14,7 @@ from fedyard.wire.answers import Event, Run, Seat
 from fedyard.wire.causes import OUT_EVENTS, TASK_FAILED, Cause, first_cause, said_of
 from fedyard.wire.notebooks import escaped
 from fedyard.wire.plurals import counted
+from fedyard.wire.shown import MAX_LINE, shown
 from fedyard.wire.waiting import AtDeadline, Waits, waits_of
 
 NAMED = 20
@@ -56,7 +57,8 @@ class Why(msgspec.Struct, frozen=True):
     lines: list[str]
 
     def __str__(self) -> str:
-        return "\n".join(why_lines(self))
+        """As it may be printed, whatever others have put into their names and reasons."""
+        return "\n".join(shown(line, MAX_LINE) for line in why_lines(self))
 
     def _repr_html_(self) -> str:
         """In a notebook: the lines, escaped."""

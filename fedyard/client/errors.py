@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fedyard.wire import answers as a
 from fedyard.wire.problems import ProblemType, known, slug_of
+from fedyard.wire.shown import MAX_LINE, shown
 
 
 class HubError(Exception):
@@ -21,7 +22,7 @@ class Refused(HubError):
         self.slug = slug_of(problem.type)
         self.problem: ProblemType | None = known(self.slug)
         self.detail = problem.detail or problem.title
-        super().__init__(f"{call}: {status} {self.slug}: {self.detail}")
+        super().__init__(f"{call}: {status} {self.slug}: {shown(self.detail, MAX_LINE)}")
 
     @property
     def token_unknown(self) -> bool:

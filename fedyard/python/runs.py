@@ -23,6 +23,7 @@ from fedyard.sealed.errors import SealError
 from fedyard.wire import answers as a
 from fedyard.wire.comparing import Row, compared
 from fedyard.wire.notebooks import escaped, table
+from fedyard.wire.shown import MAX_LINE, shown
 from fedyard.wire.times import SECOND
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ class LogLine(a.Answer, frozen=True, kw_only=True):
     round: int | None
     text: str
     fault: str = ""
+
+    def __str__(self) -> str:
+        """As it may be printed, whatever the task has written."""
+        place = self.task if self.round is None else f"{self.task} round {self.round}"
+        return shown(f"{self.at.isoformat(' ', 'seconds')} {self.site} {place}: {self.fault or self.text}", MAX_LINE)
 
 
 class Run(a.Run, frozen=True, kw_only=True, dict=True):

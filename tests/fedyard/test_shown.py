@@ -5,11 +5,16 @@ from __future__ import annotations
 import io
 import re
 import time
+from datetime import UTC, datetime
 
 import pytest
 from rich.console import Console
 
+from fedyard.actions.why import WaitsFor, Why
 from fedyard.cli.listing import Listing
+from fedyard.client.errors import Refused
+from fedyard.python.runs import LogLine
+from fedyard.wire.answers import Problem
 from fedyard.wire.shown import MAX_LINE, Plain, shown
 from tests.ops.program import ROOT
 
@@ -68,3 +73,30 @@ def test_lines_of_ones_own_stay() -> None:
     printed = io.StringIO()
     print("one\n  two\tthree", file=Plain(printed))  # type: ignore[type-var]
     assert printed.getvalue() == "one\n  two\tthree\n"
+
+
+STEERING = "\x1b]0;x\x07\u202ey"
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        Why(
+            run_id="r",
+            state="failed",
+            sentence=STEERING,
+            cause=None,
+            waits=[WaitsFor("t", 1, "selecting", [("s", STEERING, "ready")], 0, 1, None, "fails")],
+            requests_waiting=0,
+            lines=[STEERING],
+        ),
+        LogLine(at=datetime(2026, 3, 1, tzinfo=UTC), site=STEERING, task="t", round=1, text=STEERING),
+        Refused("GET /v1/me", 403, Problem(type="about:blank", title=STEERING, status=403)),
+    ],
+    ids=lambda what: type(what).__name__,
+)
+def test_what_people_print_in_python_steers_no_terminal(what: object) -> None:
+    text = str(what)
+    assert "\\x1b" in text
+    assert "\\u202e" in text
+    assert all(line.isprintable() for line in text.split("\n"))
