@@ -76,6 +76,18 @@ ENDED = event(
             ],
             "south was dropped in round 2 of task train: site_silent: not heard of for 600 s; 1 more seat went as well",
         ),
+        (  # and none that went since the task has ended
+            run(task((NORTH, "failed"), (SOUTH, "dropped"))),
+            [
+                ENDED,
+                event(7, "seat_failed", NORTH, round=2, reason="train: no rows"),
+                event(10, "seat_dropped", SOUTH, round=2, reason="site_retired"),
+            ],
+            (
+                "north failed in round 2 of task train: train: no rows; then: quorum_not_met: 3 seats are needed in "
+                "round 2 and 1 can still be had or have come"
+            ),
+        ),
         (  # of another round only where nothing went in this one
             run(task((NORTH, "failed"), (SOUTH, "dropped"))),
             [

@@ -110,6 +110,12 @@ def test_what_has_to_be_opened_needs_a_folder_and_says_so(scene: Scene, person: 
     assert "opens nothing sealed" in repr(person)
 
 
+def test_what_no_task_can_have_is_said_before_the_hub_is_asked(scene: Scene, person: Client) -> None:
+    for project in (person.project(scene.project.id), scene.project):
+        with pytest.raises(UsageError, match="there is no task 'other' in this project; its tasks: train"):
+            project.start(parameters={"other": {}})
+
+
 def test_an_account_with_a_folder_opens_with_it(scene: Scene, person: Client, world: World) -> None:
     token = person.issue_token("notebook").token
     assert token is not None
