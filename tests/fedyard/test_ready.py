@@ -203,6 +203,7 @@ FAULTS = {
     "separated": ({"terms": ["age", "told"]}, "the coefficient of told grows without end|told"),
     "absent": ({"terms": ["height"]}, "lacks the column `height`"),
     "text": ({"terms": ["age"], "outcome": "stage"}, "neither 0 nor 1, true nor false: name the value"),
+    "empty": ({"terms": ["age", "none"]}, "no row of this site has a value in each of the columns"),
     "reference": ({"terms": ["sex"], "reference": {"sex": "d"}}, "no site has the reference"),
 }
 
@@ -211,7 +212,8 @@ FAULTS = {
 def test_what_cannot_be_computed_is_said_with_a_remedy(tmp_path, which: str) -> None:
     parameters, sentence = FAULTS[which]
     parts = [
-        [{**r, "one": 1, "double": 2 * r["age"], "told": r["dead"] * 3 + r["age"] / 1e4} for r in p] for p in PARTS
+        [{**r, "one": 1, "double": 2 * r["age"], "told": r["dead"] * 3 + r["age"] / 1e4, "none": ""} for r in p]
+        for p in PARTS
     ]
     federation = Federation(tmp_path, "logistic_glm", {"outcome": "dead", **parameters}, parts, least=1)
     with pytest.raises(TaskError, match=sentence.replace("(", r"\(").replace(")", r"\)")):
@@ -320,6 +322,14 @@ def test_labels_are_counted_with_their_shares(tmp_path) -> None:
         assert (line["count"], line["share"]) == (expected, expected / 420)
     assert len(found) == 2 + 3 + 2
     assert "q50" not in lines(result.content, "numbers")[0]
+
+
+def test_a_time_that_is_a_whole_step_but_for_rounding_is_in_that_step(tmp_path) -> None:
+    """1.1 / 0.1 is 11.000000000000002."""
+    rows = [{"years": 1.1, "event": 1}] * 3
+    parameters = {"time": "years", "event": "event", "interval": 0.1, "min_count": 1}
+    result = Federation(tmp_path, "kaplan_meier", parameters, [rows], least=1).trained(1)
+    np.testing.assert_allclose([line["time"] for line in lines(result.content, "curve")], [1.1])
 
 
 def small_counts(left: Sequence[Arrays], least: int) -> list[str]:
