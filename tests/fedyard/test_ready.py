@@ -18,6 +18,7 @@ from fedyard.tasks import Arrays, Context, Result, Task, TaskError, Unusable, Up
 from fedyard.tasks.arrays import not_finite, pack, unpack
 from fedyard.tasks.ready import distributions as d
 from fedyard.tasks.ready.cells import RARE, WITH_NEXT, joined, put_together, spread
+from fedyard.tasks.ready.common import alike
 from fedyard.tasks.registry import task_of
 
 SITES = ("east", "north", "south")
@@ -266,6 +267,13 @@ def test_a_site_whose_column_is_of_another_kind_is_left_out_and_told(tmp_path) -
         assert "its column age holds labels, unlike that of most sites" in caught.value.updates["north"]
 
 
+@pytest.mark.parametrize(("own", "odd"), [("a", "b"), ("b", "a"), ("z", "b")])
+def test_of_as_many_of_either_kind_the_coordinators_own_stay(own: str, odd: str) -> None:
+    with pytest.raises(Unusable) as caught:
+        alike({"a": 1, "b": 2}, own, lambda part: part, lambda _part, _most: "it is odd")
+    assert caught.value.updates == {odd: "it is odd"}
+
+
 @pytest.mark.parametrize("model", ["linear_regression", "table_one", "kaplan_meier"])
 def test_an_update_that_is_none_leaves_its_site_out(tmp_path, model: str) -> None:
     parameters = {
@@ -330,6 +338,34 @@ def test_a_time_that_is_a_whole_step_but_for_rounding_is_in_that_step(tmp_path) 
     parameters = {"time": "years", "event": "event", "interval": 0.1, "min_count": 1}
     result = Federation(tmp_path, "kaplan_meier", parameters, [rows], least=1).trained(1)
     np.testing.assert_allclose([line["time"] for line in lines(result.content, "curve")], [1.1])
+
+
+def followed(times: Sequence[float], lost: Sequence[float]) -> Rows:
+    return [{"days": day, "event": 1} for day in times] + [{"days": day, "event": 0} for day in lost]
+
+
+KAPLAN = {"time": "days", "event": "event", "min_count": 1}
+
+
+def test_a_curves_interval_is_that_of_the_log_of_minus_the_log(tmp_path) -> None:
+    """Maintained patients of Miller's leukaemia trial (1981), as R's survfit has them with conf.type="log-log"."""
+    rows = followed([9, 13, 18, 23, 31, 34, 48], [13, 28, 45, 161])
+    result = Federation(tmp_path, "kaplan_meier", KAPLAN, [rows], least=1).trained(1)
+    first = lines(result.content, "curve")[0]
+    found = [first[name] for name in ("time", "survival", "standard_error", "low", "high")]
+    np.testing.assert_allclose(found, [9, 10 / 11, 0.0867, 0.5081, 0.9867], atol=1e-4)
+
+
+def test_the_median_is_the_first_time_at_which_no_more_than_half_are_left(tmp_path) -> None:
+    result = Federation(tmp_path, "kaplan_meier", KAPLAN, [followed([1, 2, 3, 4], [])], least=1).trained(1)
+    assert lines(result.content, "groups")[0]["median"] == 2
+
+
+@pytest.mark.parametrize(("events", "lost"), [(10, 4), (4, 10)])
+def test_a_group_with_few_events_or_few_lost_does_not_count(tmp_path, events: int, lost: int) -> None:
+    rows = followed(range(1, events + 1), range(1, lost + 1))
+    with pytest.raises(TaskError, match="each group of this site has fewer than 5 patients, or events, or patients"):
+        Federation(tmp_path, "kaplan_meier", KAPLAN, [rows]).trained(1)
 
 
 def small_counts(left: Sequence[Arrays], least: int) -> list[str]:
