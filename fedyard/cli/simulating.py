@@ -18,7 +18,10 @@ from fedyard.cli.common import FILE, complain
 from fedyard.cli.listing import Listing, terminal
 from fedyard.tasks.settings import Tasks
 from fedyard.tasks.sources import Source
+from fedyard.cli.own import own_of
+from fedyard.wire.answers import TaskSpec
 from fedyard.wire.command_line import JSON, Command, Group, Words, print_json
+from fedyard.wire.own import parameters_said
 from fedyard.wire.plurals import counted
 from fedyard.wire.shown import shown
 
@@ -29,6 +32,10 @@ if TYPE_CHECKING:  # numpy is heavy, and no other command needs it
     from fedyard.tasks.privacy import Privacy, Released
 
 SPLITS = ("iid", "label", "quantity")
+_ANY = "="
+"""In place of a task's name where there is one task: no setting begins with it."""
+LEFT_OUT = "the metric"
+"""How a line of a hook's log begins that says of a metric that it does not count."""
 MAX_COLUMNS = 8
 """Metrics that a table has room for."""
 
@@ -93,27 +100,18 @@ def _contract(quorum: float | None) -> dict[str, Any]:
 
 
 def parameters_of(task: str, settings: Sequence[str]) -> dict[str, Any]:
-    """`NAME=VALUE` as a task's parameters, of a tasks.json `TASK.NAME=VALUE`. Raises `UsageError`.
+    """`NAME=VALUE` as a task's parameters, of a tasks.json `TASK.NAME=VALUE`, as `run start` has them.
 
-    A value is JSON if it can be read so, else text.
+    Names that a tasks.json does not have are told. Raises `UsageError`.
     """
-    found: dict[str, Any] = {}
-    for setting in settings:
-        name, sign, text = setting.partition("=")
-        if not sign or not name:
-            raise UsageError(f"--set {setting}: say NAME=VALUE, as in --set learning_rate=0.1")
-        try:
-            value: Any = msgspec.json.decode(text)
-        except msgspec.DecodeError:
-            value = text
-        if not task.endswith(".json"):
-            found[name] = value
-            continue
-        of, point, rest = name.partition(".")
-        if not point:
-            raise UsageError(f"--set {setting}: say which task's, TASK.NAME=VALUE, as in --set train.{name}={text}")
-        found.setdefault(of, {})[rest] = value
-    return found
+    if task.endswith(".json"):
+        from fedyard.simulating.named import named  # noqa: PLC0415 - numpy is heavy
+
+        return dict(own_of(named(task).specs, settings, [])[0]) if settings else {}
+    try:
+        return dict(parameters_said(settings, [TaskSpec(name=_ANY, model=task)]).get(_ANY, {}))
+    except ValueError as error:
+        raise UsageError(f"--set {error}".replace("TASK.NAME", "NAME").replace("train.", "")) from None
 
 
 def _told(one: Round) -> None:
@@ -123,9 +121,22 @@ def _told(one: Round) -> None:
     metrics = ", ".join(f"{shown(name)} {value:.6g}" for name, value in sorted(values.items()))
     said = f"{one.task}, round {one.number}: {done} of {counted(len(one.sites), 'site')}"
     print(f"{said}, {one.seconds:.2f} s{'; ' if metrics else ''}{metrics}", flush=True)
+    for line in _left_out(one.log):
+        print(f"  the model's: {shown(line)}")
+    if one.state == "completed" and one.trace:
+        print(f"  the model has no metrics of its own: {shown(one.log[-1] if one.log else 'evaluate failed')}")
     for site in one.sites:
+        for line in _left_out(site.log):
+            print(f"  {site.site}: {shown(line)}")
+        if site.score_reason:
+            print(f"  {site.site}: no score: {shown(site.score_reason)}")
         if site.outcome not in ("submitted", "out", "resting"):
             print(f"  {site.site}: {site.outcome}: {shown(site.reason)}")
+
+
+def _left_out(log: Sequence[str]) -> list[str]:
+    """What a hook's log says of metrics that did not count."""
+    return [line for line in log if line.startswith(LEFT_OUT) and " left out" in line]
 
 
 def _print(run: Simulated) -> None:
@@ -138,6 +149,10 @@ def _print(run: Simulated) -> None:
         if task.reason and task.state == "succeeded":
             print(f"{task.name}: {shown(task.reason)}")
     print(f"{run.state}{': ' if run.reason else ''}{shown(run.reason)}")
+    if "this site has no data" in run.reason:
+        for site, files in run.sites.items():
+            print(f"  the data of {shown(site)}: {', '.join(map(shown, sorted(files)))}")
+        print("  a file is a site's train; a folder is a site, which has data called as the files in it")
     traces = [site.trace for one in run.rounds for site in one.sites if site.trace]
     traces += [one.trace for one in run.rounds if one.trace]
     if traces:
@@ -201,12 +216,13 @@ def attempt(
     """
     from fedyard.simulating.trying import tried  # noqa: PLC0415 - numpy is heavy
 
+    own = parameters_of(task, settings)
     section = None if project is None else _section(folder, project)
     word = None if section is None else _word(folder, section)
     found = tried(
         task,
         _data(folder, data, section),
-        parameters=parameters_of(task, settings),
+        parameters=own,
         rounds=rounds,
         model=None if model is None else _content(model),
         word=word,
@@ -261,8 +277,14 @@ def _data(folder: Folder, said: Sequence[str], section: Section | None) -> Mappi
             name, sign, file = one.partition("=")
             if not sign:
                 name, file = "train", one
+            if "://" not in file and not Path(file).exists():
+                raise UsageError(f"there is no data file {file}")
             files[name] = file if "://" in file else str(Path(file).absolute())
         return files
+    if not (folder.path / "site.toml").exists():
+        raise UsageError(
+            f"{folder.path} is no site's folder: name data with --data train=FILE, or a site with --folder"
+        )
     own = folder.settings().data
     if section is not None:
         own = dict(section.policy.data_of(own))

@@ -18,6 +18,7 @@ import numpy as np
 from fedyard.tasks import jobs
 from fedyard.tasks.child import Child, ChildDied
 from fedyard.tasks.hooks import Hooks
+from fedyard.tasks.reasons import trace_of
 
 MAX_LINES = 1000
 """Of what one hook says."""
@@ -56,7 +57,11 @@ class InProcess:
         hooks, lines = self._hooks[job.site_id]
         lines.clear()
         with _seeded(f"{job.run_id}\x1f{job.task_seq}\x1f{job.round}\x1f{job.hook}\x1f{job.site_id}"):
-            return hooks.run(job), list(lines)
+            try:
+                return hooks.run(job), list(lines)
+            except SystemExit as error:  # at a site it would end the hooks' process
+                why = f"{job.hook}: the task ended its own process (SystemExit): raise TaskError with a sentence"
+                return jobs.Finished(error=why, trace=trace_of(error)), list(lines)
 
     def end(self) -> None:
         self._hooks.clear()

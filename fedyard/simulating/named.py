@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import msgspec
 
 from fedyard.tasks import Task, TaskError
 from fedyard.tasks.registry import BUILT_IN
-from fedyard.wire.answers import TaskSpec
+from fedyard.wire.answers import Best, Contract, StopEarly, TaskSpec
 
 Meant: TypeAlias = "str | Path | type[Task] | Sequence[Mapping[str, Any]]"
 """A task's class; `file.py:Class`, `package.module:Class` or a built-in name; a tasks.json, or its content."""
@@ -79,23 +80,42 @@ def _of_module(text: str) -> Named:
     if not path.stem.isidentifier():
         raise TaskError(f"{path.name} cannot be imported: give it a name of letters, digits and _")
     folder, stem = path.absolute().parent, path.stem
+    found = _classes_of(path)
+    if not found:
+        raise TaskError(f"{where} has no task: a class with fedyard.Task as its base class")
     if not name:
-        found = _classes_of(path)
         if len(found) != 1:
-            raise TaskError(f"say which class of {where} is meant, as in {where}:{found[0] if found else 'MyTask'}")
+            raise TaskError(f"say which class of {where} is meant, as in {where}:{found[0]}")
         (name,) = found
+    elif name not in found:
+        raise TaskError(f"{where} has no task {name!r}: it has {', '.join(found)}")
     return Named([_spec(name, f"{stem}:{name}")], folder, {stem})
 
 
 def _classes_of(path: Path) -> list[str]:
-    """The tasks that the file itself defines."""
+    """The tasks that the file has: those that it defines itself, else those that it imports.
+
+    Raises `TaskError` for one that cannot be imported, with the line that is at fault.
+    """
     with importable(Named([], path.absolute().parent, {path.stem})):
-        module = importlib.import_module(path.stem)
-    return [
-        name
-        for name, one in vars(module).items()
-        if isinstance(one, type) and issubclass(one, Task) and one.__module__ == path.stem
-    ]
+        try:
+            module = importlib.import_module(path.stem)
+        except Exception as error:
+            raise TaskError(f"{path.name} cannot be imported: {_fault(error)}") from error
+    named_ = {name: one for name, one in vars(module).items() if isinstance(one, type) and issubclass(one, Task)}
+    own = [name for name, one in named_.items() if one.__module__ == path.stem]
+    return own or [name for name, one in named_.items() if one is not Task]
+
+
+def _fault(error: Exception) -> str:
+    """What is wrong with a file of one's own, and where."""
+    if isinstance(error, SyntaxError):
+        return f"{Path(error.filename or '').name}, line {error.lineno}: {error.msg}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [one for one in frames if not one.filename.startswith("<frozen") and "importlib" not in one.filename]
+    where = f"{Path(own[-1].filename).name}, line {own[-1].lineno}: " if own else ""
+    remedy = " (install its package, or lay its file beside)" if isinstance(error, ModuleNotFoundError) else ""
+    return f"{where}{traceback.format_exception_only(error)[-1].strip()}{remedy}"
 
 
 def _of_file(path: Path) -> Named:
@@ -112,11 +132,29 @@ def _of_file(path: Path) -> Named:
 def _specs(content: bytes, what: str) -> list[TaskSpec]:
     try:
         specs = msgspec.json.decode(content, type=list[TaskSpec])
+        written = msgspec.json.decode(content)
     except msgspec.DecodeError as error:
         raise TaskError(f"{what}: {error}") from None
+    for task in written:
+        for place, kind in _FIELDS.items():
+            own = task.get(place) if place else task
+            if unknown := sorted(set(own or {}) - set(kind.__struct_fields__)):
+                raise TaskError(
+                    f"{what}: {place or 'task'} of {task['name']!r} has a field {unknown[0]!r}, and there is none of "
+                    f"that name: it may have {', '.join(kind.__struct_fields__)}"
+                )
     if not specs:
         raise TaskError(f"{what}: there is no task in it")
     return specs
+
+
+_FIELDS: Mapping[str, type[msgspec.Struct]] = {
+    "": TaskSpec,
+    "contract": Contract,
+    "best": Best,
+    "stop_early": StopEarly,
+}
+"""What people may write of a task, and of what is in it."""
 
 
 def _spec(name: str, model: str) -> TaskSpec:

@@ -271,7 +271,16 @@ class _Task:
             why = self._follow(one)
             if why and number < self._spec.rounds:
                 return self._done("succeeded", why, rounds)
-        return self._done("succeeded", "", rounds)
+        return self._done("succeeded", self._never_came(), rounds)
+
+    def _never_came(self) -> str:
+        """What `best` and `stop_early` go by and no round had."""
+        spec = self._spec
+        if spec.best is not None and self._best is None:
+            return f"no round had the metric {spec.best.metric!r}, so none is the best one"
+        if spec.stop_early is not None and self._watched is None:
+            return f"no round had the metric {spec.stop_early.metric!r}, by which it would have stopped early"
+        return ""
 
     def _done(self, state: Literal["succeeded", "failed"], reason: str, rounds: Sequence[Round]) -> TaskRun:
         best, model = self._best if self._best is not None else (None, None)
@@ -394,7 +403,8 @@ class _Task:
         assert finished.packed is not None
         self.model = finished.packed
         score = self._scored(number, entries)
-        one = self._ended(number, entries, "", log, finished.metrics, size_bytes=_bytes(finished.packed))
+        size = _bytes(finished.packed)
+        one = self._ended(number, entries, "", log, finished.metrics, size_bytes=size, trace=finished.trace)
         return replace(one, score=score)
 
     def _scored(self, number: int, entries: dict[str, SiteRound]) -> Mapping[str, float]:
@@ -405,7 +415,10 @@ class _Task:
         asked_ = [site for site in self._world.sites if entries[site.name].outcome in ("submitted", "resting")]
         calls = self._called("score", number, asked_, self.model)
         for site, (finished, _) in zip(asked_, calls, strict=True):
-            entries[site.name] = replace(entries[site.name], score=finished.metrics, score_reason=_error(finished))
+            why = _error(finished)
+            entries[site.name] = replace(entries[site.name], score=finished.metrics, score_reason=why)
+            if why:
+                entries[site.name] = replace(entries[site.name], trace=finished.trace)
         return scoring.mean([entries[site.name].score for site in asked_ if entries[site.name].score])
 
     def _called(
@@ -470,7 +483,8 @@ class _Task:
     @staticmethod
     def _with_first(refusal: str, entries: Mapping[str, SiteRound]) -> str:
         """Why there are too few, by the first site that is missing."""
-        first = next((one for one in entries.values() if one.outcome not in ("submitted", "resting")), None)
+        missing = [one for one in entries.values() if one.outcome not in ("submitted", "resting")]
+        first = next((one for one in missing if one.reason), None)
         return refusal if first is None else f"{refusal}; {first.site}: {first.reason}"
 
     def _ended(

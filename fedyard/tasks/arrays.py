@@ -208,6 +208,8 @@ def _size(content: Content) -> int:
     if len(content) > MAX_ARRAYS:
         raise TaskError(f"{len(content)} arrays; {MAX_ARRAYS} at most: put some together")
     for name, array in content.items():
+        if not isinstance(name, str):
+            raise TaskError(f"arrays are called by text, and one is called by a value of type {type(name).__name__}")
         if np.ma.isMaskedArray(array):
             raise TaskError(f"array {name[:MAX_NAME]!r} is masked, and masks do not travel: fill it, or send both")
     arrays = {name: np.asarray(array) for name, array in content.items()}

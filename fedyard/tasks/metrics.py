@@ -23,6 +23,9 @@ def finite(metrics: Metrics, log: Callable[[str], None] = _nowhere) -> dict[str,
     """`metrics` as the hub takes them: at most 64 finite numbers with short names; `log` is told of what is not."""
     kept: dict[str, float] = {}
     odd = 0
+    given: object = metrics
+    if given is not None and not isinstance(given, Mapping):
+        log(f"the metrics are left out: they are a {type(given).__name__}, not a dict of names and numbers")
     for name, value in metrics.items() if isinstance(metrics, Mapping) else ():
         number = _number(value)
         named = isinstance(name, str) and 1 <= len(name) <= MAX_METRIC_NAME and name.isprintable()

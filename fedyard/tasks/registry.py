@@ -40,7 +40,12 @@ def task_of(model: str, allowed: Collection[str]) -> Task:
     where, _, name = model.partition(":")
     try:
         module = importlib.import_module(where)
-    except ModuleNotFoundError as error:  # what else goes wrong there is told as any fault of a task's own code
+    except ModuleNotFoundError as error:
+        if where.endswith(".py"):
+            raise TaskError(
+                f"the model {model!r} names a file: name its module, {shown(where[:-3], 100)}:{shown(name, 100)}"
+            ) from None
+        # what else goes wrong there is told as any fault of a task's own code
         raise TaskError(
             f"the model {model!r} is allowed here, but there is no module {shown(str(error.name), 100)!r}: put its "
             "file into the site's folder, or install its package where the agent runs"

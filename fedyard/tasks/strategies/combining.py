@@ -50,8 +50,8 @@ def weights_of(updates: Sequence[Update], metric: str | None) -> list[float]:
         return [1.0] * len(updates)
     if not any(metric in update.metrics for update in updates):
         raise TaskError(
-            f"no update has the metric {metric!r} that it is weighted by: let train give it, and the sites let it "
-            "leave; or weight all sites alike (weighted_by=None)"
+            f"no update has the metric {metric!r} that it is weighted by: let train give it as a finite number, and "
+            "the sites let it leave; or weight all sites alike (weighted_by=None)"
         )
     odd: dict[str, str] = {}
     for update in updates:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import fedyard
+from fedyard.cli.main import main
 from fedyard.simulating.network import Network
 from fedyard.simulating.simulation import simulate
 from fedyard.tasks import Result, Task, TaskError
@@ -291,6 +293,43 @@ def test_what_is_wrong_with_the_task_itself_is_the_sites_reason(sites) -> None:
     assert "there is no module" in missing.reason
 
 
+class Poor(Sum):
+    """Is right, and measures nothing."""
+
+    def train(self, context, model) -> Result:
+        return Result(super().train(context, model).content, {"auc": "high"})
+
+    def evaluate(self, context, model):
+        raise KeyError(context.site_id)
+
+    def score(self, context, model):
+        return {"auc": 1 / 0}
+
+
+def test_what_could_not_be_measured_is_shown(sites, tmp_path, capsys) -> None:
+    project = [{"name": "t", "model": f"{__name__}:Poor", "score_every": 1, "best": {"metric": "auc", "mode": "max"}}]
+    (tmp_path / "tasks.json").write_text(json.dumps(project))
+    assert main(["simulate", str(tmp_path / "tasks.json"), "--data", *map(str, sites)]) == 0
+    out, _ = capsys.readouterr()
+    assert "  the model has no metrics of its own: evaluate: something that the task looks up by name" in out
+    assert "  a: the metric 'auc' is left out: it is no finite number" in out
+    assert "  c: no score: score: a calculation has no result" in out
+    assert "t: no round had the metric 'auc', so none is the best one" in out
+
+
+class Leaver(Sum):
+    """Ends its process at one site."""
+
+    def prepare(self, context) -> None:
+        if context.site_id == "b":
+            raise SystemExit(3)
+
+
+def test_a_task_that_ends_its_process_fails_there_and_is_the_cause_that_is_told(sites) -> None:
+    run = simulate(Leaver, sites)
+    assert run.reason.startswith("quorum_not_met: 2 of 3 sites, and 3 are needed; b: prepare: the task ended its own")
+
+
 class Wild(Task):
     """Hands over what does not travel."""
 
@@ -299,8 +338,20 @@ class Wild(Task):
         return Result(content, {"nan": float("nan")})
 
 
+class Unnamed(Task):
+    """Numbers its arrays, and has one metric without a name."""
+
+    def train(self, context, model) -> Result:
+        return Result({1: np.zeros(1)} if context.parameters else {"x": np.zeros(1)}, 0.9)
+
+
 def test_the_checks_are_those_of_a_site(sites) -> None:
     assert "numbers and text only" in simulate(Wild, sites).reason
+    assert "arrays are called by text, and one is called by a value of type int" in (
+        simulate(Unnamed, sites, parameters={"odd": 1}).reason
+    )
+    (said, *_) = simulate(Unnamed, sites).rounds[0].sites[0].log
+    assert said == "the metrics are left out: they are a float, not a dict of names and numbers"
 
 
 @pytest.mark.parametrize("processes", [False, True])

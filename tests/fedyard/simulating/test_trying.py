@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 
 import numpy as np
@@ -134,17 +135,48 @@ def test_people_read_what_would_leave_and_what_would_not(data, capsys) -> None:
     assert "Would leave" not in out
 
 
+WRITTEN = {
+    "one.json": f'[{{"name": "one", "model": "{TASK}", "parameters": {{"b": 1}}}}]',
+    "two.json": f'[{{"name": "one", "model": "{TASK}"}}, {{"name": "two", "model": "{TASK}"}}]',
+    "odd.json": f'[{{"name": "one", "model": "{TASK}", "round": 2}}]',
+    "oddly.json": f'[{{"name": "one", "model": "{TASK}", "contract": {{"quorm": 2}}}}]',
+    "syntax.py": "x = 1\nclass A(:\n",
+    "lacking.py": "import nowhere_\n",
+    "none.py": "x = 1\n",
+    "mine.py": "from fedyard import Task\n\nclass Mine(Task):\n    pass\n",
+}
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["task", "try", TASK, "--data", "train=x", "--set", "a"], "say NAME=VALUE"),
-        (["simulate", "tasks.json", "--data", "x", "--set", "a=1"], "say which task's"),
+        (["task", "try", TASK, "--data", "train=x"], "there is no data file x"),
+        (["task", "try", TASK], "is no site's folder: name data with --data"),
+        (["simulate", TASK, "--data", "x", "--set", "a={1"], "its value begins as JSON, and is none"),
+        (["simulate", "two.json", "--data", "x", "--set", "a=1"], "begins with no task of this project; its tasks: "),
+        (
+            ["simulate", "one.json", "--data", "x", "--set", "a=1"],
+            "task 'one' has had no parameter 'a' so far; it has b",
+        ),
+        (["simulate", "odd.json", "--data", "x"], "task of 'one' has a field 'round'"),
+        (["simulate", "oddly.json", "--data", "x"], "contract of 'one' has a field 'quorm'"),
+        (["simulate", "syntax.py", "--data", "x"], "syntax.py cannot be imported: syntax.py, line 2: "),
+        (
+            ["simulate", "lacking.py", "--data", "x"],
+            "lacking.py, line 1: ModuleNotFoundError: No module named 'nowhere_'",
+        ),
+        (["simulate", "none.py", "--data", "x"], "none.py has no task"),
+        (["simulate", "mine.py:Your", "--data", "x"], "mine.py has no task 'Your': it has Mine"),
         (["simulate", TASK, "--data", "none.csv"], "there is no data file"),
         (["simulate", TASK, "--data", "none.csv", "--split", "odd"], "'odd' is not one of"),
     ],
 )
-def test_what_is_typed_wrongly_is_said(capsys, arguments, sentence) -> None:
-    code, _, err = said(capsys, *arguments)
+def test_what_is_typed_wrongly_is_said(capsys, tmp_path, arguments, sentence) -> None:
+    for name, text in WRITTEN.items():
+        (tmp_path / name).write_text(text)
+    with contextlib.chdir(tmp_path):
+        code, _, err = said(capsys, *arguments)
     assert code in (1, 2)
     assert sentence in err
 
