@@ -16,9 +16,9 @@ from fedyard.agent.site import Folder
 from fedyard.agent.state import State
 from fedyard.cli.common import FILE, complain
 from fedyard.cli.listing import Listing, terminal
+from fedyard.cli.own import own_of
 from fedyard.tasks.settings import Tasks
 from fedyard.tasks.sources import Source
-from fedyard.cli.own import own_of
 from fedyard.wire.answers import TaskSpec
 from fedyard.wire.command_line import JSON, Command, Group, Words, print_json
 from fedyard.wire.own import parameters_said

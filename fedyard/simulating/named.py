@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from fedyard.tasks import Task, TaskError
+from fedyard.tasks.reasons import reason_of, text_of
 from fedyard.tasks.registry import BUILT_IN
 from fedyard.wire.answers import Best, Contract, StopEarly, TaskSpec
 
@@ -114,8 +115,9 @@ def _fault(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [one for one in frames if not one.filename.startswith("<frozen") and "importlib" not in one.filename]
     where = f"{Path(own[-1].filename).name}, line {own[-1].lineno}: " if own else ""
-    remedy = " (install its package, or lay its file beside)" if isinstance(error, ModuleNotFoundError) else ""
-    return f"{where}{traceback.format_exception_only(error)[-1].strip()}{remedy}"
+    if isinstance(error, ModuleNotFoundError):
+        return f"{where}there is no module {error.name!r}: install its package, or lay its file beside"
+    return f"{where}{text_of(error)}{reason_of(error, '')}"
 
 
 def _of_file(path: Path) -> Named:

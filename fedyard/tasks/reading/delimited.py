@@ -30,7 +30,7 @@ def read_delimited(path: Path, reading: Reading) -> dict[str, Column]:
         except UnicodeDecodeError as error:
             raise TaskError(
                 f"{path.name} is no {error.encoding.upper()} text near line {lines.count + 1} (another encoding, such "
-                'as Latin-1 or Windows-1252?): save it as CSV UTF-8, or name it in site.toml, in the [reading.NAME] of '
+                "as Latin-1 or Windows-1252?): save it as CSV UTF-8, or name it in site.toml, in the [reading.NAME] of "
                 'these data: encoding = "cp1252"'
             ) from None
         except csv.Error as error:

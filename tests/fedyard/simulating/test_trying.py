@@ -164,7 +164,7 @@ WRITTEN = {
         (["simulate", "syntax.py", "--data", "x"], "syntax.py cannot be imported: syntax.py, line 2: "),
         (
             ["simulate", "lacking.py", "--data", "x"],
-            "lacking.py, line 1: ModuleNotFoundError: No module named 'nowhere_'",
+            "lacking.py, line 1: there is no module 'nowhere_': install",
         ),
         (["simulate", "none.py", "--data", "x"], "none.py has no task"),
         (["simulate", "mine.py:Your", "--data", "x"], "mine.py has no task 'Your': it has Mine"),
