@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from fedyard.actions.projects import check_given
 from fedyard.actions.site import UsageError
 from fedyard.agent.contract import task_digest
@@ -151,11 +153,15 @@ def only_one(tasks: Sequence[TaskSpec], what: str) -> str:
 
 @dataclass(frozen=True)
 class Differing:
-    """A task of a run that this site's people have not given. changed: what differs from the project's, in words."""
+    """A task of a run that this site's people have not given. changed: what differs from the project's, in words.
+
+    whole: the task as JSON. The project's is the hub's word as well, and may have been changed alike.
+    """
 
     task: str
     changed: Sequence[str]
     digest: str
+    whole: str
 
 
 def unknown_tasks(folder: Folder, client: Client, run: Run) -> list[Differing]:
@@ -170,7 +176,12 @@ def differing_tasks(run: Run, project: Project, ours: Collection[str]) -> list[D
     shown = {task.name: task for task in project.tasks}
     digests = [(task, task_digest(task.spec)) for task in run.tasks]
     return [
-        Differing(task.name, differences(shown.get(task.name), task.spec), digest)
+        Differing(
+            task.name,
+            differences(shown.get(task.name), task.spec),
+            digest,
+            msgspec.json.encode(task.spec, order="deterministic").decode(),
+        )
         for task, digest in digests
         if ours and digest not in ours
     ]

@@ -92,7 +92,8 @@ def accept(folder: Folder, run: str, show: bool) -> None:
         print(f"run {run}: its tasks are those that this site gave")
         return
     for one in differing:
-        print(f"task {one.task}: " + ("; ".join(one.changed) or "as the project has it now"))
+        print(f"task {one.task}: " + ("; ".join(one.changed) or "as the hub shows the project's now"))
+        print(f"  all of it: {one.whole}")
     if show:
         return
     agree(folder, found)

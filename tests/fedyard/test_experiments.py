@@ -85,7 +85,9 @@ def test_a_run_that_others_started_with_parameters_of_its_own(typed) -> None:
     failed = until(lambda: (found := site.client.run(other.id)).finished and found)
     assert failed.tasks[0].state == "succeeded"
     assert "task_differs" in json.dumps([event.facts for event in site.client.newest_events(other.id)], default=str)
-    assert "learning_rate: 0.5 -> 9.0" in run("run", "accept", "study/1")
+    told = run("run", "accept", "study/1")
+    assert "learning_rate: 0.5 -> 9.0" in told
+    assert '"model":"slope:Slope"' in told
     again = site.client.restart_run(other.id)
     assert until(lambda: (found := site.client.run(again.id)).finished and found).state == "succeeded"
 
