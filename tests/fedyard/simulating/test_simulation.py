@@ -128,14 +128,14 @@ def test_a_task_begins_with_the_model_of_the_one_before_it_that_ended_last_as_at
     model = f"{tasks.__name__}:"
     specs = [
         {"name": "one", "model": f"{model}Sum", "after": []},
-        {"name": "two", "model": f"{model}Sum", "after": []},
+        {"name": "two", "model": f"{model}Sum", "after": [], "rounds": 2},
         {"name": "reports", "model": f"{model}Sum", "after": ["one", "two"], "aggregate": False},
         {"name": "goes-on", "model": f"{model}Sum", "after": ["reports"]},
         {"name": "anew", "model": f"{model}Beginning", "after": ["one"], "initial": True},
     ]
     run = simulate(specs, sites, parameters={"one": {}, "two": {}}, first_model={"total": np.array([1000.0])})
     started = {one.name: one.rounds[-1].sites[0].metrics["started"] for one in run.tasks}
-    assert started == {"one": 1000.0, "two": 1000.0, "reports": 3111.0, "goes-on": 3111.0, "anew": 100.0}
+    assert started == {"one": 1000.0, "two": 3111.0, "reports": 9444.0, "goes-on": 9444.0, "anew": 100.0}
 
 
 def test_a_round_draws_the_sites_that_a_hub_would_and_others_rest(tmp_path) -> None:
