@@ -8,6 +8,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from fedyard.client.calls import Calls, encoded, page_of
+from fedyard.client.errors import Unavailable
 from fedyard.client.listed import Listed
 from fedyard.clock import draw_key
 from fedyard.wire import answers as a
@@ -339,7 +340,10 @@ class Client(Calls):
     def events(self, run_id: str, *, after: int = 0, wait: int = 0) -> list[a.Event]:
         """The run's events after that number, a page at most; waits `wait` seconds for the next one."""
         query = {"after": after, "wait": min(wait, MAX_LONG_POLL_S) or None}
-        return Listed(self.read(f"/v1/runs/{_part(run_id)}/events", page_of(a.Event), query, wait_s=wait).items)
+        found = self.read(f"/v1/runs/{_part(run_id)}/events", page_of(a.Event), query, wait_s=wait).items
+        if found and found[-1].seq <= after:  # whoever asks for what comes after that would never be done
+            raise Unavailable(f"the events of run {run_id}: the hub shows number {found[-1].seq} after {after}")
+        return Listed(found)
 
     def newest_events(self, run_id: str) -> list[a.Event]:
         """The newest of the run's events, a page at most, the newest first."""

@@ -210,3 +210,12 @@ def test_no_error_shows_the_token_or_the_body(answer: Answer) -> None:
 def test_the_address_must_be_one() -> None:
     with pytest.raises(ValueError, match="address"):
         Client("hub.example:8080", TOKEN)
+
+
+def test_events_that_a_hub_shows_again_and_again_have_an_end() -> None:
+    event = {"stream_id": SITE, "seq": 7, "kind": "seat_failed", "at": "2026-03-01T00:00:00Z"}
+    with rude_hub(Answer(body={"items": [event], "next": None})) as hub:
+        client = client_of(hub)
+        assert [one.seq for one in client.events(OTHER)] == [7]
+        with pytest.raises(Unavailable, match="number 7 after 7"):
+            client.events(OTHER, after=7)
