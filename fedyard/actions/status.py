@@ -111,7 +111,7 @@ def _of_agent(said: Health, *, lives: bool, ran: bool) -> list[str]:
     if not ran:
         return ["no agent has run here yet: `fedyard site run`"]
     if said.ended_at is not None:
-        return [f"the agent has ended {time_text(said.ended_at)}"]
+        return [f"the agent has ended {time_text(said.ended_at)}{said.ended_why and ': '}{said.ended_why}"]
     silent = f"the agent has said nothing since {time_text(said.at)}"
     if said.has_process():
         return [f"{silent}, and process {said.pid} is there: it hangs, or cannot write into its folder (a full disk?)"]

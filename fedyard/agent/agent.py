@@ -194,7 +194,7 @@ class Agent:
         while not self._ended.wait(WAKE_EVERY_S):  # a signal that another thread got is handled when this one wakes
             self._health.write()
         self._close(threads["logs"])
-        self._health.write(ended=True)
+        self._health.write(ended=True, why=self._why() or "")
         self.state.settle()
         lock.close()
         if self._failure is not None:
@@ -368,7 +368,12 @@ class Agent:
         self.steps.children.end_all()
         self.workloads.close(end=isinstance(self._failure, Refused) and self._failure.token_unknown)
         self._keep_logs()
-        self._log("stopped")
+        self._log("stopped", detail=self._why())
+
+    def _why(self) -> str | None:
+        """What ends the agent that nobody has told to; None if somebody has."""
+        failure = self._failure
+        return None if failure is None else str(failure) if ends_agent(failure) else type(failure).__name__
 
     def _keep_logs(self) -> None:
         """For the next start."""

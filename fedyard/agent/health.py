@@ -23,6 +23,7 @@ from fedyard.wire.versions import misfit
 NAME = "health.json"
 EVERY_S = 5.0
 """How often it is written; three times as old, it is of an agent that is not there."""
+MAX_WHY = 2000
 KEEP_LINES = 100
 """Of what the agent has logged."""
 MAX_LINE = 1000
@@ -39,8 +40,8 @@ class Line(msgspec.Struct, frozen=True):
 class Health(msgspec.Struct, frozen=True, kw_only=True):
     """started_at, at, beat_at, ended_at: microseconds. beat_at: when the hub has answered last; 0: not yet.
 
-    trouble: why the hub was not reached since. clock: how far this machine's clock is from the hub's, if too far.
-    hub_version: what the hub said last; empty: nothing.
+    ended_why: empty where it was told to end. trouble: why the hub was not reached since. clock: how far this machine's
+    clock is from the hub's, if too far. hub_version: what the hub said last; empty: nothing.
     """
 
     version: str = ""
@@ -48,6 +49,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     started_at: int = 0
     at: int = 0
     ended_at: int | None = None
+    ended_why: str = ""
     beat_at: int = 0
     trouble: str = ""
     clock: str = ""
@@ -110,8 +112,8 @@ class HealthFile:
         with self._lock:
             self._trouble = trouble[:MAX_LINE]
 
-    def write(self, *, ended: bool = False) -> None:
-        """Every `EVERY_S`, or at the end; what cannot be written is left."""
+    def write(self, *, ended: bool = False, why: str = "") -> None:
+        """Every `EVERY_S`, or at the end; what cannot be written is left. why: it ends, if it was not told to."""
         now = self._now()
         if not ended and 0 <= now - self._written_at < EVERY_S * SECOND:
             return
@@ -123,6 +125,7 @@ class HealthFile:
                 started_at=self._started_at,
                 at=now,
                 ended_at=now if ended else None,
+                ended_why=why[:MAX_WHY],
                 beat_at=self._beat_at,
                 trouble=self._trouble,
                 clock=self._clock,

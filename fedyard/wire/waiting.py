@@ -27,8 +27,8 @@ NOT_ASKED = frozenset({"resting"})
 """States of a live seat that has no part in the present round."""
 
 _OWN_WORD: Mapping[str, str] = {
-    "approval": "What waits for approval waits for its site's people: `fedyard site policy` there shows them the task, "
-    "`fedyard site approve` or `refuse` answers.",
+    "approval": "What waits for approval waits for its site's people: fedyard site policy there shows them the task, "
+    "fedyard site approve or refuse answers.",
     "hours": "What waits for hours goes on by itself when they begin, if that is before the deadline.",
 }
 

@@ -102,6 +102,8 @@ def test_what_needs_somebody_is_said(folder: Folder, clock: Clock) -> None:
     assert why(folder, clock.at + 60 * SECOND).endswith(": it was killed")
     file.write(ended=True)
     assert why(folder, clock.at) == "the agent has ended 2027-01-15T08:05:06.000000Z"
+    file.write(ended=True, why="the certificate of hub.example is not believed")
+    assert why(folder, clock.at).endswith("06.000000Z: the certificate of hub.example is not believed")
 
 
 def test_an_agent_that_never_reached_its_hub_is_told_of(folder: Folder, clock: Clock) -> None:

@@ -174,6 +174,7 @@ def agent_needs(health: Health | None, at: int, folder: str) -> list[Need]:
             )
             return [Need("bad", text, "/agent", "The agent")]
         text = "The agent has stopped: nothing is taken up, and nothing is sent, until it is started again"
+        text += f". It ended so: {health.ended_why}" if health.ended_why else ""
         return [Need("bad", text, "/agent", "The agent", run)]
     needs = []
     if health.trouble:
