@@ -99,6 +99,8 @@ class Run(a.Run, frozen=True, kw_only=True, dict=True):
 
         Raises `MissingExtra` without pandas.
         """
+        if by not in ("round", "site"):
+            raise ValueError(f"a frame is by 'round' or by 'site', not by {by!r}")
         return frame_by_site(self.rounds()) if by == "site" else frame_by_round(self.rounds())
 
     to_pandas = frame

@@ -47,6 +47,8 @@ def named(task: Meant) -> Named:
     """Raises `TaskError` if there is no such task."""
     if isinstance(task, type):
         return _of_class(task)
+    if isinstance(task, Task):
+        raise TaskError(f"an object of {type(task).__name__} is no task to simulate: give its class, without ()")
     if isinstance(task, (str, Path)):
         text = str(task)
         if text.endswith(".json"):

@@ -30,6 +30,13 @@ class Network:
             if not isinstance(faults, Mapping) and not 0 <= faults <= 1:
                 raise TaskError(f"{name} is {faults}: a probability is between 0 and 1")
 
+    def check(self, sites: Collection[str]) -> None:
+        """Raises `TaskError` for a site that is meant and is not there."""
+        for name, faults in (("drop_outs", self.drop_outs), ("stragglers", self.stragglers)):
+            meant = [site for of in faults.values() for site in of] if isinstance(faults, Mapping) else []
+            if unknown := sorted(set(meant) - set(sites)):
+                raise TaskError(f"{name} has a site {unknown[0]!r}, and there is none: {', '.join(sorted(sites)[:20])}")
+
     def drops_out(self, task_seq: int, number: int, site: str) -> bool:
         return self._happens("drop out", self.drop_outs, task_seq, number, site)
 

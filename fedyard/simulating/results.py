@@ -130,6 +130,8 @@ class Simulated:
     def frame(self, by: Literal["round", "site"] = "round") -> pd.DataFrame:
         """A data frame as a run's has it: a row for each round, or for each site in each round; a column for each
         metric, those of scores with `score.` before the name. Raises `MissingExtra` without pandas."""
+        if by not in ("round", "site"):
+            raise ValueError(f"a frame is by 'round' or by 'site', not by {by!r}")
         rows = [row for row in self.rows() if bool(row["site"]) == (by == "site")]
         if by == "round":
             rows = [{name: value for name, value in row.items() if name != "site"} for row in rows]

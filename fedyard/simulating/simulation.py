@@ -85,6 +85,7 @@ def simulate(
         room = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fedyard-")))
         divided = None if sites is None else Divided(sites, split, alpha, label, seed)
         where = placed(data, room / "data", divided, test)
+        network.check({site.name for site in where})
         own = {} if test is None else {"test": files_of({"test": test}, room / "data" / COORDINATOR)["test"]}
         stack.enter_context(importable(meant))
         world = _World(

@@ -160,6 +160,8 @@ def fault(text: str) -> str:
         return "no number: it begins with `#`; rows are never left out as comments, remove it or the mark"
     if "#" in text:
         return "no number: `#` and what stands behind it are not left out as a comment, remove them"
+    if "," in text and "." in text:
+        return "no number: it has both a comma and a point; write thousands without a mark"
     if "," in text:
         return "no number: it has a comma; write a decimal point, and thousands without a mark"
     return "no number: put one there, or leave the column out by naming the features in the task's parameters"

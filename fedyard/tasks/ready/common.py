@@ -29,7 +29,8 @@ def chosen(parameters: Mapping[str, object], kind: type[P], model: str) -> P:
     try:
         return msgspec.convert(parameters, kind)
     except msgspec.ValidationError as error:
-        raise TaskError(f"parameters of {model}: {error}") from None
+        names = f"; there are {', '.join(kind.__struct_fields__)}" if "unknown field" in str(error) else ""
+        raise TaskError(f"parameters of {model}: {error}{names}") from None
 
 
 def mark_of(model: str, parameters: msgspec.Struct) -> str:

@@ -270,6 +270,8 @@ class Half(Task):
     ("task", "more", "said"),
     [
         (NoTask, {}, "is no fedyard.Task"),
+        (Sum(), {}, "an object of Sum is no task to simulate: give its class"),
+        (Sum, {"drop_outs": {1: ["z"]}}, "drop_outs has a site 'z', and there is none: a, b, c"),
         ("mean", {}, "'mean' is no task"),
         ("none.py:Task", {}, "there is no file none.py"),
         ("none.json", {}, "there is no file none.json"),
@@ -285,6 +287,16 @@ class Half(Task):
 def test_what_was_asked_wrongly_is_said(sites, task, more, said) -> None:
     with pytest.raises(TaskError, match=said):
         simulate(task, sites, **more)
+
+
+def test_a_frame_is_by_round_or_by_site(sites) -> None:
+    with pytest.raises(ValueError, match="by 'round' or by 'site', not by 'sites'"):
+        simulate(Sum, sites).frame(by="sites")  # type: ignore[arg-type]
+
+
+def test_a_parameter_that_a_ready_task_does_not_have_is_told_with_those_that_it_has(sites) -> None:
+    said = simulate("kaplan_meier", sites, parameters={"tiem": "days"}).reason
+    assert "unknown field `tiem`; there are time, event, positive, group, interval" in said
 
 
 def test_what_is_wrong_with_the_task_itself_is_the_sites_reason(sites) -> None:
