@@ -11,7 +11,7 @@ import pytest
 
 from domain.values import Subject
 from storage.views.people import names_seen
-from tests.web.network import Caller, Network
+from tests.web.network import TASKS, Caller, Network
 from tests.web.test_refusals import NOBODY, slug
 
 BODY = base64.b64encode(b"payload").decode()
@@ -322,6 +322,31 @@ class TestWhoHasLeft:
         events = bergen.ok("GET", f"/v1/runs/{run}/events?limit=200")["items"]
         assert {one["site_id"] for one in events} == {bergen.id}
         assert tromso.id not in bergen.get(f"/v1/runs/{run}").get_data(as_text=True)
+
+    @pytest.mark.parametrize(("left_after", "seen"), [(0, None), (1, None), (2, 3)])
+    def test_sees_no_best_model_that_was_made_since(
+        self, make_net: Callable[..., Network], left_after: int, seen: int | None
+    ) -> None:
+        net = make_net()
+        oslo, bergen = net.site("of oslo"), net.site("of bergen")
+        contract = {**TASKS[0].get("contract", {}), "quorum": 1, "quorum_of": "count"}
+        task = {**TASKS[0], "rounds": 3, "contract": contract, "best": {"metric": "accuracy", "mode": "max"}}
+        run = net.run(oslo, net.project(oslo, bergen, name="best since", tasks=[task]))
+        member = True
+        for number in (1, 2, 3):
+            sites = [oslo, bergen] if member else [oslo]
+            for seq, event, more in ((2 * number - 1, "ready", {}), (2 * number, "submit", {"update": BODY})):
+                for site in sites:
+                    assert net.report(site, run, event, seq, number, **more).status_code == 200
+            if number == left_after + 1:
+                project = oslo.ok("GET", f"/v1/runs/{run}")["project_id"]
+                bergen.ok("DELETE", f"/v1/projects/{project}/members/{bergen.id}")
+                member = False
+            made = {"model": BODY, "metrics": {"accuracy": number / 10}}
+            oslo.ok("POST", f"/v1/runs/{run}/tasks/1/rounds/{number}/aggregated", made)
+        best = {site.id: site.ok("GET", f"/v1/runs/{run}")["tasks"][0]["best"] for site in (oslo, bergen)}
+        assert best[oslo.id]["round"] == 3
+        assert (best[bergen.id] and best[bergen.id]["round"]) == seen
 
     def test_sees_no_other_run_of_the_project(self, make_net: Callable[..., Network]) -> None:
         net = make_net()
