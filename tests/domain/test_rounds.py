@@ -658,7 +658,10 @@ def test_a_round_that_fails_says_who_was_lost_and_who_was_left_out() -> None:
         rows.append(row(r.Seat, task_run_id=task().id, site_id=SITES[number], state=state, reason=reason))
     decision = decided(c.PassDeadline(run_id=RUN, deadline_at=NOW, task_seq=1, round=1), rows)
     (said,) = (json.loads(e.facts_json)["detail"] for e in written(decision, r.Event) if e.kind == "round_failed")
-    assert said == "2 seats are needed in round 1 and 1 can still be had or have come (lost: site_failed, site_silent)"
+    assert said == (
+        "2 seats are needed in round 1 and 1 can still be had or have come (lost: site_failed, site_silent); at its "
+        "deadline 1 seat was not done yet"
+    )
 
 
 @pytest.mark.parametrize(("count", "more"), [(2, ""), (10, ""), (12, " and 2 more")])

@@ -162,14 +162,16 @@ def _counts(stage: Stage, waiting: tuple[SeatState, ...], there: SeatState) -> t
     return sum(map(states.count, waiting)), states.count(there)
 
 
-def _too_few(stage: Stage, there: int) -> TaskEnd:
+def _too_few(stage: Stage, there: int, *, late: int = 0) -> TaskEnd:
+    """late: seats that the round's deadline found at work still."""
     quorum = stage.round.quorum
     lost = {seat.reason for seat in stage.seats() if seat.state in (SeatState.DROPPED, SeatState.FAILED)}
+    missed = f"; at its deadline {counted(late, 'seat was', 'seats were')} not done yet" if late else ""
     return fail(
         stage,
         "quorum_not_met",
         f"{counted(quorum, 'seat is', 'seats are')} needed in round {stage.number} and {there} can still be had"
-        " or have come" + (f" (lost: {', '.join(sorted(lost))})" if lost else ""),
+        " or have come" + (f" (lost: {', '.join(sorted(lost))})" if lost else "") + missed,
     )
 
 
@@ -402,7 +404,9 @@ def pass_deadline(stage: Stage) -> TaskEnd | None:
 def _extend_or_fail(stage: Stage, there: int, span_s: float) -> TaskEnd | None:
     """Too few at the deadline: by the contract, another span, or the end."""
     if stage.contract.too_few != "wait":
-        return _too_few(stage, there)
+        selects = stage.round.state == RoundState.SELECTING
+        late = len(_seats_here(stage, *(_SELECTING if selects else _trains(stage))))
+        return _too_few(stage, there, late=late)
     stage.draft.change(stage.round, deadline_at=_deadline(stage, span_s))
     stage.event(EventKind.ROUND_EXTENDED, {"by_s": span_s})
     return None
