@@ -20,6 +20,8 @@ from fedyard.wire import answers as a
 from fedyard.wire import types as w
 from fedyard.wire.notebooks import table
 from fedyard.wire.own import tasks_of_run
+from fedyard.wire.plurals import counted
+from fedyard.wire.shown import shown
 
 if TYPE_CHECKING:
     from fedyard.tasks import Arrays
@@ -177,6 +179,10 @@ class Project(a.Project, frozen=True, kw_only=True, dict=True):
         about |= {"runs so far": str(self.last_run_number), "description": self.description}
         tasks = [(one.name, one.model, one.rounds, one.parameters) for one in self.tasks]
         return table(("", ""), [*about.items()]) + table(("task", "model", "rounds", "parameters"), tasks)
+
+    def __str__(self) -> str:
+        """In a line: its tasks are `tasks`."""
+        return shown(f"project {self.name!r}, {counted(len(self.tasks), 'task')}; {self.id}")
 
 
 def _by_task(project: Project, given: object) -> dict[str, object]:

@@ -171,6 +171,11 @@ class Run(a.Run, frozen=True, kw_only=True, dict=True):
             return about
         return about + table(("task", "round", "state", "updates", "seconds", "metrics", "score"), rows)
 
+    def __str__(self) -> str:
+        """In a line: its rounds and seats are `rounds()` and `tasks`."""
+        said = f"{self.state} ({self.reason})" if self.reason else self.state
+        return shown(f"run {self.number}, attempt {self.attempt}: {said}; {self.id}")
+
 
 def _lines(courier: Courier, run: a.Run, piece: a.LogPiece, site: str, task: str) -> list[LogLine]:
     try:

@@ -210,6 +210,12 @@ def test_everything_shows_itself_and_escapes_what_others_wrote(scene: Scene) -> 
     assert all(one.startswith("<") for one in shown)
 
 
+def test_a_run_and_a_project_print_in_a_line(scene: Scene) -> None:
+    run, project = scene.run, scene.project
+    assert str(run) == f"run {run.number}, attempt {run.attempt}: succeeded (completed); {run.id}"
+    assert str(project) == f"project {project.name!r}, 1 task; {project.id}"
+
+
 def test_secrets_are_not_shown(world: World) -> None:
     admin = Client(world.hub, world.admin_token)
     made = admin.create_enrolment(world.organisation_id)
