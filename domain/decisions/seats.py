@@ -78,7 +78,7 @@ def report_seat(draft: Draft, command: c.ReportSeat) -> Decision:
     stage = stage_of(draft, task)
     _check_round(stage, seat, command)
     seat = draft.change(seat, report_seq=command.seq)
-    if why := codes.why_refused(stage.task, stage.spec, command):
+    if why := codes.why_refused(stage.task, stage.spec, command, stage.seats()):
         return _refuse_code(stage, seat, command, why)
     seat = _take(stage, seat, command)
     facts: dict[str, object] = {"round": command.round, "seq": command.seq}

@@ -87,6 +87,28 @@ def test_a_seat_with_other_code_fails_and_both_digests_are_said(
     assert [(e.site_id, e.kind) for e in written(decision, r.InboxEntry)] == [(SITES[0], "seat_left_out")]
 
 
+def said_of(code: str, codes: list[str]) -> str:
+    """What the first site is told, which says THEIRS where OURS is wanted. codes: of the other seats."""
+    rows = scene(code, ["preparing"] * (1 + len(codes)), code=OURS)
+    rows += [
+        row(r.Seat, task_run_id=task_id(), site_id=SITES[site], state="ready", code=one)
+        for site, one in enumerate(codes, start=1)
+    ]
+    told: str = answer(decided(report(code=THEIRS), rows, by_site(0)))["reason"]
+    assert not [site for site in SITES[1:] if site in told]  # whose code it is stays with who sees the seats
+    return told
+
+
+def test_with_the_same_code_it_is_said_how_many_have_which_and_what_to_do_if_the_first_is_the_odd_one() -> None:
+    told = said_of("same", [OURS, THEIRS])
+    assert f"the seat that was ready first in this run (its coordinator sees whose it is) has {OURS}" in told
+    assert "3 seats have said a digest so far, 1 with that one, 2 with this site's: bring this site's" in told
+    assert f'have the project name the digest in its task ("code": "{THEIRS}"), then start a new run' in told
+    others = said_of(OURS, [OURS, "ef" * 32, ""])  # a seat that has said none does not count
+    assert f"the task names {OURS}. 3 seats have said a digest so far" in others
+    assert ", 1 with that one, 1 with this site's, 1 with another: bring" in others
+
+
 def test_the_last_seat_that_fails_of_its_code_ends_the_task() -> None:
     rows = scene("same", ["preparing", "failed"], code=OURS)
     decision = decided(report(code=THEIRS), rows, by_site(0))

@@ -16,7 +16,7 @@ _codes: Any = domain.decisions.codes
 
 @bug("a seat with other code takes part, where all are to run the same", shown_by=20)
 def other_code_takes_part(_: World) -> list[Swap]:
-    def content(_task: r.TaskRun, _spec: TaskSpec, _command: c.ReportSeat) -> str:
+    def content(_task: r.TaskRun, _spec: TaskSpec, _command: c.ReportSeat, _seats: list[r.Seat]) -> str:
         return ""
 
     return [(_codes, "why_refused", content)]
