@@ -29,8 +29,18 @@ _AT_DEADLINE: Mapping[AtDeadline, str] = {
 }
 
 
+class Heard(msgspec.Struct, frozen=True):
+    """A site's state at the hub, and when the hub has last heard of it."""
+
+    state: str
+    seen_at: datetime | None
+
+
 class WaitsFor(msgspec.Struct, frozen=True):
-    """An active task's round, and who is waited for: sites by id and name, with their seats' states."""
+    """An active task's round, and who is waited for: sites by id and name, with their seats' states.
+
+    heard: by site, of those that are named and that who asks may see.
+    """
 
     task: str
     round: int
@@ -40,6 +50,7 @@ class WaitsFor(msgspec.Struct, frozen=True):
     quorum: int
     until: datetime | None
     at_deadline: AtDeadline
+    heard: Mapping[str, Heard] = {}
 
 
 class Why(msgspec.Struct, frozen=True):
@@ -70,12 +81,13 @@ def why_of(client: Client, run: Run, names: Mapping[str, str], site_id: str) -> 
     whole = site_id == run.coordinator_site_id
     events = _of_failures(client, run)
     cause = first_cause(run, events)
+    waits = [_waits(one, run, names) for one in waits_of(run, whole=whole)]
     return Why(
         run_id=run.id,
         state=run.state,
         sentence=headline(run, names, whole=whole, cause=cause),
         cause=cause,
-        waits=[_waits(one, run, names) for one in waits_of(run, whole=whole)],
+        waits=_with_heard(client, run, waits),
         requests_waiting=_requests(client, run) if whole else 0,
         lines=[*_out(run, names, events, cause)],
     )
@@ -87,7 +99,7 @@ def why_lines(why: Why) -> Iterator[str]:
     for one in why.waits:
         yield from _until(one)
         for site_id, name, state in one.sites[:NAMED]:
-            yield f"  waits for {name} ({site_id}): {state}"
+            yield f"  waits for {name} ({site_id}): {state}{_heard(one.heard.get(site_id))}"
         if len(one.sites) > NAMED:
             yield f"  and for {len(one.sites) - NAMED} more"
     yield from requests_lines(why.requests_waiting)
@@ -137,6 +149,27 @@ def _waits(one: Waits, run: Run, names: Mapping[str, str]) -> WaitsFor:
         until=one.deadline,
         at_deadline=one.at_deadline,
     )
+
+
+def _with_heard(client: Client, run: Run, waits: list[WaitsFor]) -> list[WaitsFor]:
+    """With when the hub has heard of the sites that are named, by one list."""
+    if not any(one.sites for one in waits):
+        return waits
+    heard = {site.id: Heard(site.state, site.seen_at) for site in client.sites(project_id=run.project_id)}
+    return [
+        msgspec.structs.replace(one, heard={ident: heard[ident] for ident, *_ in one.sites[:NAMED] if ident in heard})
+        for one in waits
+    ]
+
+
+def _heard(heard: Heard | None) -> str:
+    """Whether a site that is waited for is there; nothing of one that who asks may not see."""
+    if heard is None:
+        return ""
+    if heard.seen_at is None:
+        return "; never heard of"
+    at = heard.seen_at.isoformat(timespec="seconds")
+    return f"; last heard of at {at}" if heard.state == "online" else f"; {heard.state}, last heard of at {at}"
 
 
 def _state(seat: Seat) -> str:

@@ -224,10 +224,12 @@ def test_from_init_to_a_stopped_and_restarted_run(site, tmp_path) -> None:
     code, out, _ = north("run", "why", f"{project}/1")
     assert code == 0
     assert "waits for" in out.splitlines()[0]
-    assert re.search(rf"(?m)^  waits for {east_name} \({UUID}\): (invited|preparing)$", out)
+    heard = r"; (never heard of|(silent, )?last heard of at \d{4}-\d\d-\d\dT[\d:]+\+00:00)"
+    assert re.search(rf"(?m)^  waits for {east_name} \({UUID}\): (invited|preparing){heard}$", out)
     told = json.loads(north("run", "why", f"{project}/1", "--json")[1])
     assert re.match(r"\d{4}-\d\d-\d\dT", told["waits"][0]["until"])
     assert (told["waits"][0]["at_deadline"], told["requests_waiting"]) == ("fails", 0)
+    assert [*told["waits"][0]["heard"]] == [ident for ident, *_ in told["waits"][0]["sites"]]
     assert "Other sites' seats are not yours to see" in east("run", "why", f"{project}/1")[1]
     assert north("run", "matches", f"{project}/1")[0] == 0
     assert "running" in east("run", "show")[1]
