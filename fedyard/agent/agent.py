@@ -107,6 +107,7 @@ class Agent:
         trust = self.folder.trust(self.settings)
         self.site_id = self._enrolled()
         self.state = State(self.folder.path / "state.sqlite")
+        self.state.releases.recover(self._log)
         self.client = client_to(self.settings, self.folder.token(), give_up_s=PATIENCE_S, closing=self._flags.halting)
         self.keyring = self.folder.keyring()
         consents = self.folder.consents()

@@ -22,6 +22,7 @@ ERRORS = frozenset(
         "identity conflict",
         "keys refused",
         "lines of logs are lost",
+        "privacy budget went back",
         "seat not failed",
         "went wrong",
     }
@@ -51,6 +52,7 @@ WARNINGS = frozenset(
         "our update is missing in the model",
         "our update was not used",
         "places not listed",
+        "privacy record",
         "traceback not kept",
         "versions",
         "workload log refused",

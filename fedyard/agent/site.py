@@ -10,6 +10,7 @@
     consents.json      the projects that it serves (consents.py)
     site.id            its id, written when the hub has answered
     state.sqlite       the agent's memory (state/)
+    privacy.json       how many updates left with noise (state/release_record.py)  (0600)
     health.json        how the agent is (health.py)                         (0600)
     models/, runs/     global models received; private folders of tasks
     kept/              what hooks keep for later runs (keeping.py)

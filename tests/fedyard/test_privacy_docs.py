@@ -88,11 +88,20 @@ def test_a_site_that_adds_noise(world: World, tmp_path, capsys) -> None:
         state = State(north.path / "state.sqlite")
         left = state.egress.latest(100)
         state.close()
+        north.kill()
+        for file in north.path.glob("state.sqlite*"):
+            file.unlink()
+        north.start()
+        until(lambda: "privacy budget went back" in (north.path / "agent.log").read_text())
+        state = State(north.path / "state.sqlite")
+        counted = state.releases.of(project)
+        state.close()
     finally:
         north.kill()
     (one,) = shown
     assert (one["updates"], one["without"], one["allowed"], one["delta"]) == (2, 0, 10.0, 1e-6)
     assert one["epsilon"] == pytest.approx(epsilon_of([Released(8.0, 2)], 1e-6))
+    assert counted == [Released(8.0, 2)]
     updates = [row for row in left if row.kind == "update"]
     assert [row.metrics for row in updates] == [{"samples": 104.0}] * 2
     second, first = (row.norm for row in updates)  # a thousand numbers with noise of 8, at norm 1, twice in a row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -92,6 +93,94 @@ def test_an_update_without_a_place_is_not_kept(state) -> None:
     with pytest.raises(LookupError):
         state.results.keep_made(made(1), SPENT)
     assert state.results.made(1, "r") is None
+
+
+# ---------------------------------------------------------------- an older memory in the place of this one
+
+
+def released(state, seq: int, *, noise: float = 4.0, spent: Spent = SPENT) -> None:
+    state.releases.reserve(entry(seq), Privacy(clip=1.0, noise=noise, epsilon=8.0), 1)
+    state.results.keep_made(made(seq), spent)
+
+
+def recovered(state) -> list[tuple[str, dict]]:
+    lines: list[tuple[str, dict]] = []
+    state.releases.recover(lambda event, **facts: lines.append((event, facts)))
+    return lines
+
+
+def put_back(path, older: str) -> State:
+    """The older copy in the place of state.sqlite, as docs/sites.md says."""
+    for name in ("state.sqlite-wal", "state.sqlite-shm"):
+        (path / name).unlink(missing_ok=True)
+    shutil.copy(path / older, path / "state.sqlite")
+    return State(path / "state.sqlite")
+
+
+def test_an_older_memory_that_is_put_back_gives_no_budget_back_and_the_log_says_so(state, tmp_path) -> None:
+    released(state, 1)
+    state.copy_to(tmp_path / "older.sqlite")
+    released(state, 2, noise=2.0)
+    released(state, 3, spent=Spent(4.5, 1e-6))
+    released(state, 4, spent=Spent(5.5, 1e-6))
+    before = state.releases.of("p"), state.releases.spent()[0].updates, state.releases.spent()[0].epsilon
+    state.close()
+
+    again = put_back(tmp_path, "older.sqlite")
+    assert again.releases.of("p") == [Released(4.0, 1)]
+    lines = recovered(again)
+    assert {(event, facts["noise"], facts["missing"]) for event, facts in lines} == {
+        ("privacy budget went back", 2.0, 1),
+        ("privacy budget went back", 4.0, 2),
+    }
+    assert (again.releases.of("p"), again.releases.spent()[0].updates, again.releases.spent()[0].epsilon) == before
+    assert recovered(again) == []
+    again.close()
+
+
+def test_what_leaves_after_an_older_memory_was_put_back_is_counted_beside_what_was_lost(state, tmp_path) -> None:
+    state.copy_to(tmp_path / "older.sqlite")
+    released(state, 1)
+    state.close()
+    again = put_back(tmp_path, "older.sqlite")
+    released(again, 1)  # not even told at a start
+    assert [facts["missing"] for _, facts in recovered(again)] == [1]
+    released(again, 2)
+    again.close()
+    third = put_back(tmp_path, "older.sqlite")
+    recovered(third)
+    assert third.releases.of("p") == [Released(4.0, 3)]
+    third.close()
+
+
+@pytest.mark.parametrize("content", [None, b"{", b'[{"project_id": "p", "noise": 4.0}]'])
+def test_without_a_record_that_can_be_read_the_memory_counts_and_the_log_says_so(state, tmp_path, content) -> None:
+    released(state, 1)
+    record = tmp_path / "privacy.json"
+    record.unlink()
+    if content is not None:
+        record.write_bytes(content)
+    [(event, facts)] = recovered(state)
+    assert event == "privacy record"
+    assert ("cannot be read" if content else "there is no privacy.json") in facts["why"]
+    assert (tmp_path / "privacy.json.damaged").exists() == (content is not None)
+    assert state.releases.of("p") == [Released(4.0, 1)]
+    assert recovered(state) == []
+    assert record.stat().st_mode & 0o077 == 0
+
+
+def test_an_update_that_cannot_be_recorded_is_not_kept(state, tmp_path) -> None:
+    (tmp_path / "privacy.json.damaged" / "full").mkdir(parents=True)
+    (tmp_path / "privacy.json" / "full").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"privacy\.json"):
+        released(state, 1)
+    assert state.results.made(1, "r") is None
+    assert state.releases.spent() == []
+
+
+def test_a_site_that_adds_no_noise_has_no_record_and_nothing_to_say(state, tmp_path) -> None:
+    assert recovered(state) == []
+    assert not (tmp_path / "privacy.json").exists()
 
 
 # ---------------------------------------------------------------- in the process of the hooks

@@ -44,6 +44,7 @@ from fedyard.agent.state.records import (
     Seat,
     made_of,
 )
+from fedyard.agent.state.release_record import Record
 from fedyard.agent.state.releases import BudgetState, Releases
 from fedyard.agent.state.results import Results
 from fedyard.agent.state.runs import KEEP_ENDED_RUNS, Runs
@@ -83,8 +84,9 @@ class State:
         self.inbox = Inbox(self._db, self._lock)
         self.bodies = Bodies(self._db, self._lock)
         self.seats = Seats(self._db, self._lock)
-        self.results = Results(self._db, self._lock)
-        self.releases = Releases(self._db, self._lock)
+        record = Record(path.parent)
+        self.results = Results(self._db, self._lock, record)
+        self.releases = Releases(self._db, self._lock, record)
         self.kept = Generations(self._db, self._lock)
         self.logs = Logs(self._db, self._lock)
         self.runs = Runs(self._db, self._lock)

@@ -2,18 +2,23 @@
 
 A place is reserved before an update is made, so that tasks that compute at once cannot overdraw the budget together. It
 is the same place when a hook that crashed is called again, since what it made then was never kept; it is given back
-where nothing was made. What was kept stays counted, whether or not the hub ever took it.
+where nothing was made. What was kept stays counted, whether or not the hub ever took it, and also where an older memory
+was put in this one's place: it is told a second time, in a file beside (`release_record.py`).
 """
 
 from __future__ import annotations
 
 import sqlite3
+import threading
+from collections.abc import Callable
 
 import msgspec
 
 from fedyard.agent.state.part import Part, Transaction
+from fedyard.agent.state.release_record import MAX_COUNT, NAME, Count, Counts, Damaged, Record, greater
 from fedyard.tasks.privacy import Privacy, Released, Spent
 from fedyard.wire.answers import Entry
+from fedyard.wire.plurals import counted
 from fedyard.wire.types import Micros
 
 
@@ -33,6 +38,45 @@ class BudgetState(msgspec.Struct, frozen=True):
 
 class Releases(Part):
     """Updates that left with noise, or may leave."""
+
+    def __init__(self, db: sqlite3.Connection, lock: threading.Lock, record: Record) -> None:
+        super().__init__(db, lock)
+        self._record = record
+
+    def recover(self, log: Callable[..., None]) -> None:
+        """As the agent starts: count what the record tells of and this memory does not, and say so.
+
+        Without a record, or with one that cannot be read, this memory alone counts, and the record is written anew.
+        """
+        fault = ""
+        with self._lock, Transaction(self._db):
+            kept = _kept(self._db)
+            try:
+                noted = self._record.read()
+                if noted is None and kept:
+                    fault = f"there is no {NAME}"
+            except Damaged as damaged:
+                noted, fault = None, str(damaged)
+            missing = _missing(noted or {}, kept)
+            for one in missing:
+                _count_missing(self._db, one)
+            found = greater(noted or {}, kept)
+            if found != (noted or {}):
+                try:
+                    self._record.write(found)
+                except OSError as error:
+                    fault = "; ".join(filter(None, [fault, f"{NAME} could not be written ({error})"]))
+        if fault:
+            log("privacy record", why=f"{fault}: updates with noise are counted by state.sqlite alone")
+        for one in missing:
+            log(
+                "privacy budget went back",
+                project=one.project_id,
+                missing=one.count,
+                noise=one.noise,
+                why=f"{NAME} tells of {counted(one.count, 'update')} more than state.sqlite: an older copy was put in "
+                "its place, or the agent was ended as it kept one. They are counted as spent",
+            )
 
     def reserve(self, entry: Entry, privacy: Privacy, now: Micros) -> list[Released]:
         """Make a place for the update of an entry; all others of its project, those that are being made among them."""
@@ -87,14 +131,31 @@ class Releases(Part):
         )
 
 
-def keep(db: sqlite3.Connection, entry_seq: int, run_id: str, spent: Spent, now: Micros) -> None:
-    """Within the transaction that keeps an update: its place is taken. Raises `LookupError` if none was reserved."""
-    taken = db.execute(
-        "UPDATE releases SET kept = 1, epsilon = ?, delta = ?, at = ? WHERE entry_seq = ? AND run_id = ? AND NOT kept",
-        (spent.epsilon, spent.delta, now, entry_seq, run_id),
-    )
-    if taken.rowcount != 1:
+def keep(db: sqlite3.Connection, record: Record, entry_seq: int, run_id: str, spent: Spent, now: Micros) -> None:
+    """Within the transaction that keeps an update, and last in it: its place is taken, and the record tells of it.
+
+    Raises `LookupError` if none was reserved, `OSError` if the record cannot be written: then nothing is kept. Where
+    the transaction fails after that, one update too many is counted, never one too few.
+    """
+    where = (entry_seq, run_id)
+    of_entry = "WHERE entry_seq = ? AND run_id = ? AND NOT kept"
+    found = db.execute(f"SELECT project_id, noise FROM releases {of_entry}", where).fetchall()
+    if len(found) != 1:
         raise LookupError(f"no place in the budget for the update of entry {entry_seq} in run {run_id}")
+    db.execute(
+        f"UPDATE releases SET kept = 1, epsilon = ?, delta = ?, at = ? {of_entry}",
+        (spent.epsilon, spent.delta, now, *where),
+    )
+    project_id, noise = found[0]
+    kept = _kept(db)
+    try:
+        noted = record.read() or {}
+    except Damaged:  # it was read as the agent started
+        noted = {}
+    key = (project_id, noise)
+    before = noted[key].count if key in noted else 0
+    newest = msgspec.structs.replace(kept[key], count=min(MAX_COUNT, max(kept[key].count, before + 1)))
+    record.write({**greater(noted, kept), key: newest})
 
 
 def forget_run(db: sqlite3.Connection, run_id: str) -> None:
@@ -107,3 +168,30 @@ def _released(db: sqlite3.Connection, project_id: str) -> list[Released]:
         "SELECT noise, count(*) FROM releases WHERE project_id = ? GROUP BY noise ORDER BY noise", (project_id,)
     ).fetchall()
     return [Released(noise, count) for noise, count in rows]
+
+
+def _kept(db: sqlite3.Connection) -> Counts:
+    rows = db.execute(
+        "SELECT project_id, noise, min(count(*), ?), clip, epsilon, delta, at, max(id) FROM releases WHERE kept"
+        " GROUP BY project_id, noise",  # what stands beside max(id) is of that row
+        (MAX_COUNT,),
+    ).fetchall()
+    found = [Count(*row[:-1]) for row in rows]
+    return {one.key: one for one in found}
+
+
+def _missing(noted: Counts, kept: Counts) -> list[Count]:
+    """What is noted and not kept, the newest last."""
+    short = {key: one.count - (kept[key].count if key in kept else 0) for key, one in noted.items()}
+    found = [msgspec.structs.replace(one, count=short[key]) for key, one in noted.items() if short[key] > 0]
+    return sorted(found, key=lambda one: one.at)
+
+
+def _count_missing(db: sqlite3.Connection, one: Count) -> None:
+    """As rows of no entry: which runs these updates were of is not known any more."""
+    row = (one.project_id, one.at, one.noise, one.clip, one.epsilon, one.delta)
+    db.executemany(
+        "INSERT INTO releases (project_id, run_id, task_seq, round, entry_seq, at, noise, clip, kept, epsilon, delta)"
+        " VALUES (?, '', 0, 0, 0, ?, ?, ?, 1, ?, ?)",
+        [row] * one.count,
+    )

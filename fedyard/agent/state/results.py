@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
+
 import msgspec
 
 from fedyard.agent.state import kept, releases
 from fedyard.agent.state.kept import Generation
 from fedyard.agent.state.part import Part, Transaction
 from fedyard.agent.state.records import LeftOut, Made, Outgoing
+from fedyard.agent.state.release_record import Record
 from fedyard.clock import micros_now
 from fedyard.sealed.sealing import Digests
 from fedyard.tasks.privacy import Spent
@@ -15,6 +19,10 @@ from fedyard.tasks.privacy import Spent
 
 class Results(Part):
     """What hooks have made, until the hub has it."""
+
+    def __init__(self, db: sqlite3.Connection, lock: threading.Lock, record: Record) -> None:
+        super().__init__(db, lock)
+        self._record = record
 
     def made(self, entry_seq: int, run_id: str | None) -> Made | None:
         """What was made because of an entry. run_id: the entry's; what a hub that gives a number again shows under it
@@ -48,10 +56,10 @@ class Results(Part):
         row = (made.entry_seq, made.run_id, made.packed, made.file, numbers, left_out, digests, made.norm, made.code)
         with self._lock, Transaction(self._db):
             self._db.execute("INSERT OR REPLACE INTO results VALUES (?,?,?,?,?,?,?,?,?)", row)
-            if spent is not None:
-                releases.keep(self._db, made.entry_seq, made.run_id, spent, micros_now())
             if generation is not None:
                 kept.keep(self._db, generation)
+            if spent is not None:
+                releases.keep(self._db, self._record, made.entry_seq, made.run_id, spent, micros_now())
 
     def outgoing(self, entry_seq: int, run_id: str | None) -> Outgoing | None:
         """A large payload on its way because of an entry; run_id as for `made`."""
