@@ -52,6 +52,7 @@ class ConcernKind(StrEnum):
     STREAM = "stream"
     QUARANTINE = "quarantine"
     RUN_WAITS = "run_waits"
+    APPROVAL = "approval"
     RUN_FAILED = "run_failed"
     SITE_SILENT = "site_silent"
     SITE_VERSION = "site_version"
@@ -73,7 +74,7 @@ class Concern(Resource, frozen=True):
     """severity: bad, if something does not work; warns, if it soon may not; waits, for somebody who has to act.
 
     name: of the thing; detail: what is the matter. since: null where nobody knows. The ids are those of what it is
-    about. waits_for: names of the sites that a run waits for.
+    about. waits_for: names of the sites that a run waits for, or whose people have to approve it.
     """
 
     kind: ConcernKind
@@ -104,6 +105,11 @@ _BY_SEAT = (
     " AND (seats.state IN ('invited', 'preparing') OR rounds.state = 'training'"
     " AND seats.state IN ('ready', 'training', 'uploading'))"
     " JOIN sites ON sites.id = seats.site_id AND sites.state = 'silent'"
+    " LEFT JOIN site_beats ON site_beats.site_id = sites.id"
+)
+_BY_PERSON = (
+    " JOIN seats ON seats.task_run_id = task_runs.id AND seats.round = rounds.number AND seats.waits_for = 'approval'"
+    " JOIN sites ON sites.id = seats.site_id AND sites.state <> 'silent'"
     " LEFT JOIN site_beats ON site_beats.site_id = sites.id"
 )
 _BY_COORDINATOR = (
@@ -157,7 +163,7 @@ def concerns(
         found = _parts(subject, down, found) + found  # what stops the hub is named before what it leaves undone
         found += [one for find in finders for one in find(database, subject, now)]
         waiting, waited_for = _runs_that_wait(database, subject)
-        found += waiting
+        found += [*waiting, *_approvals(database, subject)]
         found += [one for one in _silent_sites(database, subject) if one.site_id not in waited_for]
     return Listed(items=sorted(found, key=lambda one: _SEVERITIES.index(one.severity)), next=None)
 
@@ -311,6 +317,39 @@ def _runs_that_wait(database: Database, subject: Subject) -> tuple[list[Concern]
             )
         )
     return made, {row[7] for those in found.values() for row in those}
+
+
+def _approvals(database: Database, subject: Subject) -> list[Concern]:
+    """Runs that a site's people have to approve, for them and for who coordinates the run. Of a site that is silent it
+    is told that it is."""
+    mine = []
+    if not sees_everything(subject):
+        leads, here = own("runs.coordinator_site_id", subject), own("seats.site_id", subject)
+        mine = [Clause(f"({leads.sql} OR {here.sql})", (*leads.params, *here.params))]
+    found: dict[tuple[str, str], list[Row]] = {}
+    limit = "ORDER BY runs.created_at, runs.id, sites.name LIMIT %s"
+    for one in rows(database, f"{_WAITED_FOR}{_BY_PERSON}", [_LIVE_RUN, *mine], limit, AT_ONCE):
+        found.setdefault((one[0], one[4]), []).append(one)
+    made = []
+    for those in found.values():
+        run, project, title, number, task, *_ = those[0]
+        names = [str(one[5]) for one in those]
+        detail = (
+            f"task {task} waits until the people of {', '.join(names)} approve it: fedyard site approve, or the portal"
+        )
+        made.append(
+            Concern(
+                ConcernKind.APPROVAL,
+                "waits",
+                f"{title} #{number}",
+                detail,
+                None,
+                run_id=run,
+                project_id=project,
+                waits_for=names,
+            )
+        )
+    return made
 
 
 def _failed_runs(database: Database, subject: Subject, now: Micros) -> list[Concern]:

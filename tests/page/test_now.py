@@ -106,6 +106,21 @@ def test_a_bridge_that_is_away_and_records_that_wait_are_two_concerns(scene: Sce
     assert found[ConcernKind.QUARANTINE].detail.startswith("1 record could")
 
 
+def test_a_run_that_waits_for_a_person_is_told_to_that_site_and_to_the_coordinator(scene: Scene) -> None:
+    """Of a silent site it is told that it is; one that calls is not waited for otherwise."""
+    assert ConcernKind.APPROVAL not in told(scene, "operators", "admin")
+    with scene.net.database.connection():
+        scene.net.database.execute("UPDATE sites SET state = 'online' WHERE state = 'silent'")
+    name = SITE_NAMES["east"]
+    for organisation in ("operators", "north", "east"):
+        found = told(scene, organisation, "admin" if organisation == "operators" else "member")[ConcernKind.APPROVAL]
+        assert (found.severity, found.name, found.waits_for) == ("waits", "Chest X-ray triage #4", [name])
+        assert found.run_id == scene.names["run"]
+        assert f"people of {name} approve it" in found.detail
+    for organisation in ("south", "west", "islands"):
+        assert ConcernKind.APPROVAL not in told(scene, organisation), organisation
+
+
 def waits_for(scene: Scene) -> list[str]:
     """Whom the live run waits for, as its coordinator's people are told."""
     of = scene.names["organisation_north"]
@@ -298,6 +313,7 @@ def test_who_looks_into_a_concern_is_led_to_what_it_is_about() -> None:
         "stream": "/page/streams",
         "quarantine": "/page/streams",
         "run_waits": f"/page/runs/{about['run']}",
+        "approval": f"/page/runs/{about['run']}",
         "run_failed": f"/page/runs/{about['run']}",
         "site_silent": f"/page/sites/{about['site']}",
         "site_version": f"/page/sites/{about['site']}",

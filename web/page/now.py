@@ -128,6 +128,7 @@ _BRIEF: Mapping[ConcernKind, str] = {
     ConcernKind.STREAM: "something is wrong with the streams of {name}",
     ConcernKind.QUARANTINE: "records of {name} lie in quarantine",
     ConcernKind.RUN_WAITS: "{name} waits for {sites}{since}",
+    ConcernKind.APPROVAL: "{name} waits to be approved at {sites}",
     ConcernKind.RUN_FAILED: "{name} failed",
     ConcernKind.SITE_SILENT: "{name} is silent{since}",
     ConcernKind.SITE_VERSION: "the version of {name} does not fit",
@@ -149,7 +150,7 @@ def _briefly(one: Concern, time: Micros) -> str:
 def where(one: Concern) -> str:
     """The page on which one does something about it; "" where there is none."""
     match one.kind:
-        case ConcernKind.RUN_WAITS | ConcernKind.RUN_FAILED:
+        case ConcernKind.RUN_WAITS | ConcernKind.APPROVAL | ConcernKind.RUN_FAILED:
             return f"{WHERE}/runs/{one.run_id}"
         case ConcernKind.SITE_SILENT | ConcernKind.SITE_VERSION:
             return f"{WHERE}/sites/{one.site_id}"
