@@ -91,7 +91,7 @@ def too_patient(_: World) -> list[Swap]:
     return [(_rounds, "finish", patient)]
 
 
-@bug("a run that ends while its model is scored loses that round", shown_by=217)
+@bug("a run that ends while its model is scored loses that round", shown_by=242)
 def scored_round_lost(_: World) -> list[Swap]:
     cancel = _rounds.cancel
 

@@ -63,7 +63,7 @@ def sessions_unbounded(_: World) -> list[Swap]:
     return [(_sessions, "take_one", lambda *_: None)]
 
 
-@bug("who signs out everywhere leaves codes behind that open a session", shown_by=15)
+@bug("who signs out everywhere leaves codes behind that open a session", shown_by=103)
 def codes_left(_: World) -> list[Swap]:
     revoke = _sessions.revoke
     return [
