@@ -115,7 +115,7 @@ def drawn_ids_of_commands(_: World) -> list[Swap]:
     return [(web.http.writing, "derive", _drawn)]
 
 
-@bug("a restarted run gets a drawn id, so that a run can be restarted twice", shown_by=101)
+@bug("a restarted run gets a drawn id, so that a run can be restarted twice", shown_by=26)
 def drawn_ids_of_attempts(_: World) -> list[Swap]:
     return [(domain.decisions.runs, "next_attempt", _drawn)]
 
@@ -132,7 +132,7 @@ def acknowledged_before_effect(_: World) -> list[Swap]:
     return [(DecidingThread, "_decide", hasty)]
 
 
-@bug("a retry that could not be published is acknowledged all the same", shown_by=12)
+@bug("a retry that could not be published is acknowledged all the same", shown_by=25)
 def failed_retry_acknowledged(_: World) -> list[Swap]:
     return [(Delivery, "to_return", property(lambda _: False, lambda *_: None))]
 

@@ -90,7 +90,7 @@ def history_id_ignored(_: World) -> list[Swap]:
     ]
 
 
-@bug("marks are not compared, only the end of an inbox tells", shown_by=87)
+@bug("marks are not compared, only the end of an inbox tells", shown_by=35)
 def mark_ignored(_: World) -> list[Swap]:
     return [
         (Restores, "_tell", lambda _: None),

@@ -110,7 +110,7 @@ def own_parameters_forgotten(_: World) -> list[Swap]:
     return [(domain.decisions.runs, "tasks_of_run", lambda tasks, *_: list(tasks))]
 
 
-@bug("round 1 begins while the first model is still to be given", shown_by=40)
+@bug("round 1 begins while the first model is still to be given", shown_by=48)
 def first_model_not_waited_for(_: World) -> list[Swap]:
     def begin(stage: Stage) -> None:
         domain.decisions.progress.rounds.start(stage.next())

@@ -25,7 +25,7 @@ def _opened_otherwise(**changes: Any) -> list[Swap]:
     return [(_sessions, "add_token", added)]
 
 
-@bug("a one-time code is good for as many sessions as one likes", shown_by=103)
+@bug("a one-time code is good for as many sessions as one likes", shown_by=31)
 def code_used_twice(_: World) -> list[Swap]:
     class Kept:
         """A draft that changes nothing."""
@@ -43,12 +43,12 @@ def code_used_twice(_: World) -> list[Swap]:
     return [(_sessions, "open_session", lambda draft, command: opened(Kept(draft), command))]
 
 
-@bug("a session goes on when the token that it was opened with is revoked", shown_by=79)
+@bug("a session goes on when the token that it was opened with is revoked", shown_by=7)
 def session_without_source(_: World) -> list[Swap]:
     return _opened_otherwise(issued_by=None)
 
 
-@bug("a session lasts for twelve hours, however soon its token expires", shown_by=79)
+@bug("a session lasts for twelve hours, however soon its token expires", shown_by=7)
 def session_outlives(_: World) -> list[Swap]:
     return _opened_otherwise(expires_at=2**60)
 

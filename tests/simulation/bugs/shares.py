@@ -27,7 +27,7 @@ def unfinished_unbounded(_: World) -> list[Swap]:
     return [(domain.decisions.room, "_check_unfinished", lambda *_: None)]
 
 
-@bug("a sender may leave as many messages unread in one inbox as it likes", shown_by=4)
+@bug("a sender may leave as many messages unread in one inbox as it likes", shown_by=32)
 def backlog_unbounded(_: World) -> list[Swap]:
     return [(domain.decisions.messages, "add_to_backlog", lambda *_: None)]
 

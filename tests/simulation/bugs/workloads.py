@@ -68,7 +68,7 @@ def late_lists_believed(_: World) -> list[Swap]:
     return [(fedyard.cluster.plan, "MISSING_S", 0.0)]
 
 
-@bug("the next attempt takes no seat over", shown_by=46)
+@bug("the next attempt takes no seat over", shown_by=38)
 def seats_not_taken_over(_: World) -> list[Swap]:
     return [(domain.decisions.progress.holders, "take_over", lambda *_: None)]
 
