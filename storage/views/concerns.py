@@ -295,28 +295,13 @@ def _runs_that_wait(database: Database, subject: Subject) -> tuple[list[Concern]
     by_coordinator = rows(
         database, _WAITED_FOR + _BY_COORDINATOR, [Clause("rounds.state = 'aggregating'"), *seen], limit, AT_ONCE
     )
-    found: dict[tuple[str, str], list[Row]] = {}
-    for one in [*by_seat, *by_coordinator]:
-        found.setdefault((one[0], one[4]), []).append(one)
+    found = _by_task([*by_seat, *by_coordinator])
     made = []
-    for those in found.values():
-        run, project, title, number, task, _, state, _, _ = those[0]
+    for those in found:
         names = sorted({str(one[5]) for one in those})
-        since = max(one[8] for one in those)
-        detail = f"task {task} is {state} and waits for {', '.join(names)}, not heard of since"
-        made.append(
-            Concern(
-                ConcernKind.RUN_WAITS,
-                "waits",
-                f"{title} #{number}",
-                detail,
-                time_text(since),
-                run_id=run,
-                project_id=project,
-                waits_for=names,
-            )
-        )
-    return made, {row[7] for those in found.values() for row in those}
+        detail = f"task {those[0][4]} is {those[0][6]} and waits for {', '.join(names)}, not heard of since"
+        made.append(_of_run(ConcernKind.RUN_WAITS, those[0], detail, max(one[8] for one in those), names))
+    return made, {row[7] for those in found for row in those}
 
 
 def _approvals(database: Database, subject: Subject) -> list[Concern]:
@@ -326,30 +311,39 @@ def _approvals(database: Database, subject: Subject) -> list[Concern]:
     if not sees_everything(subject):
         leads, here = own("runs.coordinator_site_id", subject), own("seats.site_id", subject)
         mine = [Clause(f"({leads.sql} OR {here.sql})", (*leads.params, *here.params))]
-    found: dict[tuple[str, str], list[Row]] = {}
     limit = "ORDER BY runs.created_at, runs.id, sites.name LIMIT %s"
-    for one in rows(database, f"{_WAITED_FOR}{_BY_PERSON}", [_LIVE_RUN, *mine], limit, AT_ONCE):
-        found.setdefault((one[0], one[4]), []).append(one)
     made = []
-    for those in found.values():
-        run, project, title, number, task, *_ = those[0]
+    for those in _by_task(rows(database, f"{_WAITED_FOR}{_BY_PERSON}", [_LIVE_RUN, *mine], limit, AT_ONCE)):
         names = [str(one[5]) for one in those]
         detail = (
-            f"task {task} waits until the people of {', '.join(names)} approve it: fedyard site approve, or the portal"
+            f"task {those[0][4]} waits until the people of {', '.join(names)} approve it: fedyard site approve, or the "
+            "portal"
         )
-        made.append(
-            Concern(
-                ConcernKind.APPROVAL,
-                "waits",
-                f"{title} #{number}",
-                detail,
-                None,
-                run_id=run,
-                project_id=project,
-                waits_for=names,
-            )
-        )
+        made.append(_of_run(ConcernKind.APPROVAL, those[0], detail, None, names))
     return made
+
+
+def _by_task(waited_for: Sequence[Row]) -> list[list[Row]]:
+    """Rows of `_WAITED_FOR`, by run and task."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for one in waited_for:
+        found.setdefault((one[0], one[4]), []).append(one)
+    return [*found.values()]
+
+
+def _of_run(kind: ConcernKind, one: Row, detail: str, since: Micros | None, sites: list[str]) -> Concern:
+    """one: a row of `_WAITED_FOR`."""
+    run, project, title, number, *_ = one
+    return Concern(
+        kind,
+        "waits",
+        f"{title} #{number}",
+        detail,
+        time_or_none(since),
+        run_id=run,
+        project_id=project,
+        waits_for=sites,
+    )
 
 
 def _failed_runs(database: Database, subject: Subject, now: Micros) -> list[Concern]:
