@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +19,27 @@ LABEL = "y"
 """What the labels' column is called, which has no name in such a file."""
 
 
-def read_arrays(path: Path) -> dict[str, Column]:
-    """The columns by name. Raises `TaskError`."""
-    needs = f"{path.name} needs arrays of one length each, without objects, or X, features and y"
+@contextmanager
+def opened_npz(path: Path, needs: str) -> Iterator[Mapping[str, NDArray[Any]]]:
+    """The arrays of a file, each read when it is asked for. needs: what is said of one that holds something else.
+
+    Raises `TaskError`, also where what is done with the arrays fails as a damaged or other file does.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > t.FILE_LIMIT_BYTES:
                 raise TaskError(f"{path.name} unpacks to more than {t.FILE_LIMIT_BYTES} bytes")
-        with np.load(path, allow_pickle=False) as found:
-            arrays = dict(found)
+        with np.load(path, allow_pickle=False) as arrays:
+            yield arrays
     except (ValueError, KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
         raise TaskError(needs) from None
+
+
+def read_arrays(path: Path) -> dict[str, Column]:
+    """The columns by name. Raises `TaskError`."""
+    needs = f"{path.name} needs arrays of one length each, without objects, or X, features and y"
+    with opened_npz(path, needs) as found:
+        arrays = dict(found)
     if "X" in arrays and arrays["X"].ndim == 2:
         names, rows = arrays.pop("features", np.array([])), arrays.pop("X")
         if names.shape != rows.shape[1:]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import zipfile
 import zlib
 from array import array
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 
 from fedyard.tasks import TaskError
 from fedyard.tasks.reading import text as t
+from fedyard.tasks.reading.arrays import opened_npz
 
 Floats = NDArray[np.float64]
 
@@ -175,17 +175,11 @@ def _fast(cells: Sequence[str]) -> list[float] | None:
 def _npz(path: Path, label: str, features: Sequence[str] | None) -> _Columns:
     """X (rows by features), y (a label for each row) and features (a name for each column of X)."""
     needs = f"{path.name} needs the arrays X (rows by features), y and features, without objects"
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > t.FILE_LIMIT_BYTES:
-                raise TaskError(f"{path.name} unpacks to more than {t.FILE_LIMIT_BYTES} bytes")
-        with np.load(path, allow_pickle=False) as arrays:
-            more = sorted(set(arrays) - {"X", "y", "features"})
-            if more:
-                raise TaskError(f"{needs}, and has {t.listed(more).replace('column', 'array')} as well: remove it")
-            rows, labels, named = arrays["X"], arrays["y"], arrays["features"]
-    except (ValueError, KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
-        raise TaskError(needs) from None
+    with opened_npz(path, needs) as arrays:
+        more = sorted(set(arrays) - {"X", "y", "features"})
+        if more:
+            raise TaskError(f"{needs}, and has {t.listed(more).replace('column', 'array')} as well: remove it")
+        rows, labels, named = arrays["X"], arrays["y"], arrays["features"]
     names = [t.plain(name.decode(errors="replace") if isinstance(name, bytes) else str(name)) for name in named.flat]
     if rows.ndim != 2 or labels.ndim != 1 or len(labels) != len(rows):
         raise TaskError(f"{needs}: X has the shape {rows.shape} and y {labels.shape}")
